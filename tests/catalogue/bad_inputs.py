@@ -237,7 +237,6 @@ IMAGES = [
     ]
 ] + [
     bad("data", "no data at all", CIFAR, 3, "cifar10-train.parquet"),
-    bad("data", "no data at all for a grid", GRID, 3, "cifar10-train.parquet", files=cells("dataset = 'cifar10'")),
     bad("data", "a folder outside the data root", f"{RUN} --dataset folder --dataset-options folder=../x", 2, "'..'"),
     bad("data", "an index of objects (a pickle)", INDEX, 2, "not readable", files={"rows.npy": array(np.array([{}], object))}),
     bad("data", "a text index with a word", "empirical import-index rows.txt", 2, "line 2", files={"rows.txt": "1\ntwo\n"}),

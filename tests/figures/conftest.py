@@ -112,26 +112,12 @@ EXTRA = {
     for head, shift in (("", 0.0), ("retrained_", -0.1), ("original_", 0.2))
     for name, level in (("auc", 0.6), ("tpr_at_1_percent", 0.11), ("tpr_at_01_percent", 0.101), ("member_share", 0.3))
 }  # fmt: skip
+SEARCHED = {"choice": "edge", "choice_details": {"name": "lr", "value": 0.1, "curve": [[0.1, 0.7], [0.2, 0.6]],
+                                                "seed": 9, "original_tow": None}}  # fmt: skip
 RUN_METRICS = [
     "accuracy", "tow", "mia", "attacks", "entanglement", "margins", "landscape", "hessian", "relearning", "features",
     "lira",
 ]  # fmt: skip
-# What the runs of a rule say of the search for its rate: 0.03 is best for SGD, 0.1 for SAM, which diverged on high.
-SEARCHED = {
-    ("sgd", "low"): [[0.01, 0.6], [0.03, 0.7], [0.1, 0.5]], ("sgd", "high"): [[0.01, 0.6], [0.03, 0.7], [0.1, 0.5]],
-    ("sam-0.1", "low"): [[0.01, 0.8], [0.1, 0.9]], ("sam-0.1", "high"): [[0.01, 0.8], [0.1, None]],
-}  # fmt: skip
-
-
-def searched(rule: str, pretrain: str, difficulty: str) -> dict[str, Any]:
-    """Return what a run says of the search for its rate; nothing where the rate was given."""
-    curve = SEARCHED.get((rule, difficulty)) if pretrain == "sgd" else None
-    if curve is None:
-        return {}
-    value = max(curve, key=lambda point: point[1] or 0.0)[0]
-    inside = curve[0][0] < value < curve[-1][0]
-    details = {"name": "lr", "value": value, "curve": curve, "seed": 9, "original_tow": None}
-    return {"choice": "interior" if inside else "edge", "choice_details": details}
 
 
 def save_sweeps(store: Store) -> None:
@@ -188,15 +174,6 @@ def save_ulira(store: Store, config: dict[str, Any], labels: dict[str, Any], run
     store.save_evaluation(config | {"metric": "ulira"}, result=result, arrays=samples)
 
 
-def save_choice(store: Store) -> None:
-    """Save the runs that searched for the rates, as the runs that use these say."""
-    for (rule, difficulty), curve in SEARCHED.items():
-        for lr, tow in curve:
-            status = "diverged" if tow is None else "ok"
-            save_network(store, (tow or 0.0) - 0.09, kind="choice", status=status, rule=rule, lr=lr, seed=9,
-                         difficulty=difficulty)  # fmt: skip
-
-
 def claim_rows() -> dict[str, list[dict[str, Any]]]:
     """Return the tables of synthetic claims: boundaries that follow exact powers, and made-up thresholds."""
     dimensions = [100, 400, 1600]
@@ -207,6 +184,13 @@ def claim_rows() -> dict[str, list[dict[str, Any]]]:
     flat |= {"stage": "pretrained by SAM, 30 epochs", "predicted": [0.8, 1.0, 1.2], "inside": False}
     norms = {"norms": [1.0, 2.0, 4.0], "stage": "pretraining", "start": "initialization", "d": 100, "epochs": 10,
              "branch": "linear", "exponent_closed": 2.0, "misfit": 0.0}  # fmt: skip
+    norms |= {"difference": [1.0, 4.0, 16.0], "difference_closed": [1.0, 4.0, 12.0], "ratio": [2.0, 2.0, 2.0],
+              "ratio_closed": [2.0, 2.0, 2.5]} | exponent(2.0)  # fmt: skip
+    tows = [{"pretrain": before, "signal_strength": s, "alpha": alpha, "rule": rule, "tow": s / 2,
+             "tow_low": s / 2 - 0.1, "tow_high": s / 2 + 0.1, "untouched": 0.3, "epoch": 5.0, "epochs": [0, 5],
+             "curve": [0.3, s / 2], "minus_sgd": 0.0, "minus_sgd_low": -0.1, "minus_sgd_high": 0.1}
+            for before, s, alpha, rule in itertools.product(("sgd", "sam"), (0.5, 1.0), (0.7, 0.9),
+                                                            ("SGD", "ASAM 0.1"))]  # fmt: skip
     threshold = {"strength": 2.0, "pretrain": "sgd", "clock": "eta ~ 1/d", "every_alpha_sgd": False, "n": 40,
                  "every_alpha_sam": True, "forget_error_sgd": 0.5, "forget_error_sam": 0.1}  # fmt: skip
     gaps = [threshold | exponent(0.5) | {"along": along, "d": 400 * place, "alpha_sgd": 0.1 * place, "alpha_sam": 0.0}
@@ -220,31 +204,8 @@ def claim_rows() -> dict[str, list[dict[str, Any]]]:
     return {
         "theorem-3.2-sgd-boundary": [quarter],
         "theorem-3.3-sam-boundary": [flat],
-        "lemma-3.4-surplus-difference": [
-            norms
-            | {"difference": [1.0, 4.0, 16.0], "difference_closed": [1.0, 4.0, 12.0]}
-            | exponent(2.0)
-            | {"ratio": [2.0, 2.0, 2.0], "ratio_closed": [2.0, 2.0, 2.5]}
-        ],
-        "tug-of-war": [
-            {
-                "pretrain": before,
-                "signal_strength": s,
-                "alpha": alpha,
-                "rule": rule,
-                "tow": s / 2,
-                "tow_low": s / 2 - 0.1,
-                "tow_high": s / 2 + 0.1,
-                "untouched": 0.3,
-                "epoch": 5.0,
-                "epochs": [0, 5],
-                "curve": [0.3, s / 2],
-                "minus_sgd": 0.0,
-                "minus_sgd_low": -0.1,
-                "minus_sgd_high": 0.1,
-            }
-            for before, s, alpha, rule in itertools.product(("sgd", "sam"), (0.5, 1.0), (0.7, 0.9), ("SGD", "ASAM 0.1"))
-        ],
+        "lemma-3.4-surplus-difference": [norms],
+        "tug-of-war": tows,
         "lemma-3.4-alpha-gap": gaps,
         "theorem-3.3-matched-forgetting": compared,
     }
@@ -385,6 +346,17 @@ def studies_in(store: Store, *instead: str) -> Studies:
     return Studies(store, Published([]), [load_study(name) for name in instead])
 
 
+def panels(drawing: Drawing) -> list[Any]:
+    """Return the axes of a figure, in the order in which they were made."""
+    assert drawing.figure is not None
+    return drawing.figure.axes
+
+
+def texts(drawing: Drawing) -> list[str]:
+    """Return what is written in the panels of a figure."""
+    return [text.get_text() for panel in panels(drawing) for text in panel.texts]
+
+
 def made_run(*, number: Any = None, kind: str = "unlearn", status: str = "ok", **settings: Any) -> Record:
     """Return a network run with nothing in it but the given numbers; its id is the digest of both."""
     config, numbers = network_config(**settings), dict(number or {})
@@ -427,8 +399,8 @@ def save_lists(store: Store) -> None:
     found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     runs = store.records("unlearn")
     networks = {setting_of(run.config): run for run in runs} | {run.run_id: run for run in runs}
-    for record in store.records("unlearn", "choice", "evaluation", "beside", "twin"):
-        part = {"unlearn": "runs", "choice": "search"}.get(record.kind, "more")
+    for record in store.records("unlearn", "evaluation", "beside", "twin"):
+        part = {"unlearn": "runs"}.get(record.kind, "more")
         about = networks.get(
             record.config.get("network", ""), record
         )  # theory is of the network beside which it stands
@@ -436,7 +408,7 @@ def save_lists(store: Store) -> None:
         study = "cifar10-plain" if record.config.get("augment") == "none" else GOLDEN[str(model)]
         found[study][part].append(record.run_id)
     for study, parts in found.items():
-        store.write_list(study, RunList(tuple(parts["runs"]), tuple(parts["search"]), tuple(parts["more"])))
+        store.write_list(study, RunList(tuple(parts["runs"]), more=tuple(parts["more"])))
 
 
 @pytest.fixture(scope="session")
@@ -448,11 +420,10 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Store:
     cells = itertools.product(TOW, ("sgd", "sam-0.1"), ("low", "mid", "high"), range(SEEDS))
     for rule, pretrain, difficulty, seed in cells:
         save_network(store, TOW[rule], rule=rule, pretrain=pretrain, difficulty=difficulty, seed=seed,
-                     extra=EXTRA | searched(rule, pretrain, difficulty),
+                     extra=EXTRA | (SEARCHED if (rule, pretrain) == ("sgd", "sgd") else {}),
                      arrays=attack_arrays(seed, 0.1 + 0.2 * len(rule)), metrics=RUN_METRICS,
                      epochs=trajectory(rule))  # fmt: skip
     save_sweeps(store)
-    save_choice(store)
     save_klom(store)
     save_claims(store)
     save_claims(store, measurement_rows(), "theory_measurement")

@@ -167,6 +167,13 @@ def test_strict_names_every_command_and_json_every_gap(tmp_path: Path) -> None:
     assert told[:3] == ["tab-methods", str(rows[0]["runs"]), str(rows[0]["missing"])]
 
 
+def test_a_grid_whose_data_is_missing_exits_with_3_and_says_where_to_put_it(tmp_path: Path) -> None:
+    (tmp_path / "data.toml").write_text('[[runs]]\ndataset = "cifar10"\n')
+    done = repro(tmp_path, "empirical", "grid", "data.toml")
+    assert done.returncode == 3
+    assert "cifar10-train.parquet" in done.stderr
+
+
 def test_verify_exits_with_6_and_names_the_damaged_file(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs")
     record = store.save("benchmark", {"a": 1}, result={"x": 1})

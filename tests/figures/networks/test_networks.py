@@ -31,21 +31,22 @@ from figures.tables.records import Records
 from figures.tables.runs import unlearn_table
 from repro.records.record import Record
 from repro.records.store import Store
+from tests.figures.conftest import panels, texts
 
 Draw = Callable[[str], Drawing]
 Make = Callable[..., Record]
+ACCURACIES = ("retain_accuracy", "forget_accuracy", "test_accuracy")
 Of = Callable[..., Records]
 
 
 def test_a_cell_is_beside_the_models_of_its_own_pretraining_rule(run: Make, records_of: Of) -> None:
     """Two pretraining rules whose retrained models differ: no line is their mean, and none crosses the other's part."""
-    names = ("retain_accuracy", "forget_accuracy", "test_accuracy")
     levels = {"sgd": 0.6, "sam-0.1": 0.8}
     found = [run(pretrain=pretrain, seed=seed, number={"tow": 0.5, "parents": {"forget_set": "F"}} | {
-                f"{role}{name}": level + shift for role, shift in (("", 0.1), ("retrained_", 0.0)) for name in names})
+                f"{role}{name}": level + 0.1 * (role == "") for role in ("", "retrained_") for name in ACCURACIES})
              for pretrain, level in levels.items() for seed in range(2)]  # fmt: skip
-    panels: Any = draw_accuracies(records_of(found), Theme()).figure
-    segments = [one for panel in panels.axes for marks in panel.collections if hasattr(marks, "get_segments")
+    drawn = draw_accuracies(records_of(found), Theme())
+    segments = [one for panel in panels(drawn) for marks in panel.collections if hasattr(marks, "get_segments")
                 for one in marks.get_segments() if one[0][0] < one[1][0]]  # fmt: skip
     ends = {float(one[0][1]): (one[0][0], one[1][0]) for one in segments}
     assert sorted(ends) == pytest.approx([0.6, 0.8])
@@ -53,22 +54,19 @@ def test_a_cell_is_beside_the_models_of_its_own_pretraining_rule(run: Make, reco
     assert end <= start
 
 
-@pytest.mark.parametrize(("draw", "panels"), [(draw_tow, 1), (draw_accuracies, 0)])
-def test_a_forget_set_without_runs_after_a_pretraining_rule_says_so(runs: Of, draw: Any, panels: int) -> None:
+@pytest.mark.parametrize(("draw", "silent"), [(draw_tow, 1), (draw_accuracies, 0)])
+def test_a_forget_set_without_runs_after_a_pretraining_rule_says_so(runs: Of, draw: Any, silent: int) -> None:
     """After SAM only the high set was run: an empty panel says "not run", and no panel has room for what was not."""
-    numbers = {name: [0.5, 0.6] for name in ("tow", "retain_accuracy", "forget_accuracy", "test_accuracy")}
+    numbers = {name: [0.5, 0.6] for name in ("tow", *ACCURACIES)}
     cells = [{"pretrain": "sgd", "difficulty": "low"}, {"pretrain": "sgd", "difficulty": "high"},
              {"pretrain": "sam-0.1", "difficulty": "high"}]  # fmt: skip
-    figure: Any = draw(runs([(cell, numbers) for cell in cells]), Theme()).figure
-    silent = [panel for panel in figure.axes for text in panel.texts if text.get_text() == "not run"]
-    assert len(silent) == panels
-    whole = draw(runs([(cell, numbers) for cell in cells[:2]]), Theme()).figure
-    assert not [text for panel in whole.axes for text in panel.texts if text.get_text() == "not run"]
+    for some, count in ((cells, silent), (cells[:2], 0)):
+        drawn = draw(runs([(cell, numbers) for cell in some]), Theme())
+        assert texts(drawn).count("not run") == count
 
 
 def test_a_retrained_model_is_no_method_where_it_is_what_others_are_held_against(run: Make, records_of: Of) -> None:
-    names = ("retain_accuracy", "forget_accuracy", "test_accuracy")
-    numbers = {f"{role}{name}": 0.7 for role in ("", "retrained_") for name in names} | {"tow": 1.0}
+    numbers = {f"{role}{name}": 0.7 for role in ("", "retrained_") for name in ACCURACIES} | {"tow": 1.0}
     numbers |= {"parents": {"forget_set": "F"}}
     found = [run(method=method, pretrain=pretrain, seed=seed, number=numbers)
              for method in ("neggrad", "retrain") for pretrain in ("sgd", "sam-0.1") for seed in range(2)]  # fmt: skip
@@ -142,23 +140,6 @@ def test_tables_put_the_paper_beside_our_mean_spread_and_seeds(drawing: Draw) ->
     assert "71.00 $\\pm$ 1.00 (3)" in source
 
 
-def test_the_highest_candidate_is_marked_and_one_that_diverged_is_never_chosen(drawing: Draw) -> None:
-    data = drawing("tab-choice").data
-    chosen = data[data["chosen"]].set_index(["rule", "difficulty"])
-    assert chosen["candidate"].to_dict() == {
-        ("sgd", "low"): 0.03, ("sgd", "high"): 0.03, ("sam-0.1", "low"): 0.1, ("sam-0.1", "high"): 0.01
-    }  # fmt: skip
-    assert chosen["tow"].to_dict() == pytest.approx(
-        {("sgd", "low"): 0.7, ("sgd", "high"): 0.7, ("sam-0.1", "low"): 0.9, ("sam-0.1", "high"): 0.8}
-    )
-    assert data["tow"].isna().sum() == 1
-    text = markdown(drawing("tab-choice").display)
-    assert "| NegGrad | SGD | high | SGD | interior | — | 60.00 | 70.00 * | 50.00 |" in text
-    assert "| NegGrad | SAM 0.1 | low | SGD | edge | — | 80.00 | — | 90.00 * |" in text
-    assert "| NegGrad | SAM 0.1 | high | SGD | edge | — | 80.00 * | — | diverged |" in text
-    assert "2 of 4 winners stand on an edge." in drawing("tab-choice").caption
-
-
 def test_every_draw_of_the_forget_set_has_a_column_and_both_deviations_stand_beside(run: Make, records_of: Of) -> None:
     """Three draws share seed 0; draw 0 has two more seeds, which count over seeds and in no draw's column."""
     tow = {("sgd", 0): [0.5, 0.52, 0.54], ("sgd", 1): [0.6], ("sgd", 2): [0.7],
@@ -180,11 +161,10 @@ def test_a_changed_setting_stands_beside_the_same_cells_of_the_study_with_a_floo
     run: Make, records_of: Of
 ) -> None:
     """The study has two seeds, the one without flips a single seed and a pair of retrained models."""
-    names = ("retain_accuracy", "forget_accuracy", "test_accuracy")
 
     def cell(tow: float, *, seed: int = 0, kind: str = "unlearn", **settings: Any) -> Record:
         number = {"tow": tow, "original_tow": 0.4, "original_test_accuracy": 0.8, "parents": {"forget_set": "F"}}
-        number |= {f"retrained_{name}": 0.7 + 0.1 * seed for name in names}
+        number |= {f"retrained_{name}": 0.7 + 0.1 * seed for name in ACCURACIES}
         return run(kind=kind, number=number, seed=seed, difficulty="high", **settings)
 
     pairs = [("sgd", 0.5), ("sam-1", 0.6)]
@@ -213,15 +193,19 @@ def test_a_changed_setting_stands_beside_the_same_cells_of_the_study_with_a_floo
 
 def test_what_the_runs_say_of_the_search_for_their_rate_is_the_table(run: Make, records_of: Of) -> None:
     nothing = "no better than doing nothing"
-    curve = [[0.1, 0.5], [0.2, 0.7], [0.3, 0.6]]
-    details = {"name": "lr", "value": 0.1, "curve": curve, "seed": 9, "more_seeds": [101], "original_tow": 0.49}
-    said = run(pretrain="sam-0.1", number={"tow": 0.5, "choice": nothing, "choice_details": details})
+    details = {"name": "lr", "seed": 9, "more_seeds": [101], "original_tow": 0.49, "value": 0.1}
+    said = [run(pretrain=pretrain, number={"tow": 0.5, "choice": word, "choice_details": details | {"curve": curve}})
+            for pretrain, word, curve in (("sam-0.1", nothing, [[0.1, 0.5], [0.2, 0.7], [0.3, 0.6]]),
+                                          ("sgd", "edge", [[0.1, 0.8], [0.3, None]]))]  # fmt: skip
     given = run(rule="sam-0.1", number={"tow": 0.5})  # a rate that nobody searched for
-    drawn = draw_choice(records_of([said, given]), Theme())
-    assert drawn.data["runs"].tolist() == [2, 2, 2]
-    assert drawn.data.set_index("candidate")["chosen"].to_dict() == {0.1: True, 0.2: False, 0.3: False}
-    assert f"| low | SAM 0.1 | {nothing} | 49.00 | 50.00 * | 70.00 | 60.00 |" in markdown(drawn.display)
+    drawn = draw_choice(records_of([*said, given]), Theme())
+    searched = drawn.data[drawn.data["pretrain"] == "sam-0.1"]
+    assert searched.set_index("candidate")["chosen"].to_dict() == {0.1: True, 0.2: False, 0.3: False}
+    text = markdown(drawn.display)
+    assert f"| low | SAM 0.1 | {nothing} | 49.00 | 50.00 * | 70.00 | 60.00 |" in text
+    assert "| low | SGD | edge | 49.00 | 80.00 * | — | diverged |" in text
     assert "training seed 9, 101, which the study does not use" in drawn.caption
+    assert "1 of 2 winners stand on an edge." in drawn.caption
     assert draw_choice(records_of([given]), Theme()).missing
 
 
@@ -270,8 +254,8 @@ def test_a_mean_over_forget_sets_is_of_cells_and_seeds_that_have_all_of_them(run
     records = records_of([*whole, *part, *easy])
     shown = draw_neggrad(records, Theme()).display
     assert shown is not None
-    texts = shown.set_index("unlearn")["ToW mean"].to_dict()
-    assert (texts["SGD"], texts["SAM 0.1"]) == ("89.33 ± 0.00 (3)", "—")
+    means = shown.set_index("unlearn")["ToW mean"].to_dict()
+    assert (means["SGD"], means["SAM 0.1"]) == ("89.33 ± 0.00 (3)", "—")
     ours = draw_published(records, Theme()).data.query("source == 'ours, digits'")
     mean = pytest.approx(np.mean([*levels.values()]))
     assert ours[["rule", "mean", "seeds"]].to_numpy().tolist() == [["sgd", mean, 3]]
@@ -287,11 +271,9 @@ def test_quality_and_cost_are_compared_on_one_forget_set_at_a_time(run: Make, re
     points = drawn.data.query("pretrain == 'sgd'").set_index(["method", "difficulty"])["mean"].to_dict()
     assert points == {(method, name): pytest.approx(tow) for method, name, tow, _ in rows}
     assert len(drawn.data) == len(points) + 1
-    figure: Any = drawn.figure
-    texts = {text.get_text() for axes in figure.axes for text in axes.texts}
-    lines = [marks for axes in figure.axes for marks in axes.collections if marks.get_label() == "do nothing"]
+    lines = [marks for axes in panels(drawn) for marks in axes.collections if marks.get_label() == "do nothing"]
     nothing = [float(one[0][1]) for marks in lines for one in marks.get_segments()]
-    assert texts == {"do nothing, after SGD", "do nothing, after SAM 0.1 / SGD"}
+    assert set(texts(drawn)) == {"do nothing, after SGD", "do nothing, after SAM 0.1 / SGD"}
     assert sorted(nothing) == pytest.approx([0.4, 0.5, 0.96])  # a line a pretraining rule, not their mean
 
 
@@ -303,8 +285,7 @@ def test_a_run_that_diverged_pulls_the_mean_of_its_cell_down_and_is_named(run: M
         drawn = draw(records, Theme())
         cell = drawn.data[(drawn.data["metric"] == metric) & (drawn.data["rule"] == "sam-0.1")].iloc[0]
         assert (cell["mean"], cell["diverged"]) == (pytest.approx(mean), 1)
-        figure: Any = drawn.figure
-        assert "1 diverged" in [text.get_text() for axes in figure.axes for text in axes.texts]
+        assert "1 diverged" in texts(drawn)
 
 
 def test_a_study_of_which_every_run_diverged_is_drawn(run: Make, records_of: Of) -> None:

@@ -3,6 +3,7 @@
 import io
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,15 @@ def browser(page: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[An
     driver.quit()
 
 
+@contextmanager
+def screen(browser: Any, width: int, height: int = 800) -> Iterator[None]:
+    """Let the page stand on a screen of so many pixels."""
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    yield
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def press(browser: Any, *keys: str) -> None:
     webdriver.ActionChains(browser).send_keys(*keys).perform()
 
@@ -70,11 +80,9 @@ def test_nothing_is_fetched_from_a_network(browser: Any) -> None:
 
 @pytest.mark.parametrize("width", [360, 768, 1600])
 def test_the_page_never_scrolls_sideways(browser: Any, width: int) -> None:
-    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     root = "document.documentElement"
-    found = browser.execute_script(f"return [{root}.scrollWidth, {root}.clientWidth, window.innerWidth]")
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    with screen(browser, width):
+        found = browser.execute_script(f"return [{root}.scrollWidth, {root}.clientWidth, window.innerWidth]")
     assert found[2] == width
     assert found[0] <= found[1]
 
@@ -82,11 +90,6 @@ def test_the_page_never_scrolls_sideways(browser: Any, width: int) -> None:
 def unfold(browser: Any) -> None:
     """Open every folded table."""
     browser.execute_script("document.querySelectorAll('details.folded').forEach(one => { one.open = true; })")
-
-
-def narrow(browser: Any, width: int) -> None:
-    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
 def column(browser: Any, place: int) -> list[str]:
@@ -261,17 +264,14 @@ def test_numbers_drawn_are_shown_when_asked_for(browser: Any) -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(1400, 900), (390, 844)])
 def test_the_first_screen_has_the_answer_and_a_card_and_the_bar_stays(browser: Any, width: int, height: int) -> None:
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     top = "return document.querySelector(arguments[0]).getBoundingClientRect().top + scrollY"
-    assert all(0 < browser.execute_script(top, part) < height for part in (".answer", ".answers h3"))
-    browser.execute_script("document.documentElement.style.scrollBehavior = 'auto'; window.scrollTo(0, 3000)")
-    assert browser.execute_script("return document.querySelector('nav').getBoundingClientRect().top") == 0
-    links = browser.execute_script(
-        "return [...document.querySelectorAll('nav a, .answers a')].map(a => a.hash.slice(1))"
-    )
-    assert all(browser.execute_script("return !!document.getElementById(arguments[0])", name) for name in links)
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    hashes = "return [...document.querySelectorAll('nav a, .answers a')].map(a => a.hash.slice(1))"
+    with screen(browser, width, height):
+        assert all(0 < browser.execute_script(top, part) < height for part in (".answer", ".answers h3"))
+        browser.execute_script("document.documentElement.style.scrollBehavior = 'auto'; window.scrollTo(0, 3000)")
+        assert browser.execute_script("return document.querySelector('nav').getBoundingClientRect().top") == 0
+        links = browser.execute_script(hashes)
+        assert all(browser.execute_script("return !!document.getElementById(arguments[0])", name) for name in links)
 
 
 def test_a_figure_enlarges_and_escape_closes_it(browser: Any) -> None:
@@ -291,14 +291,11 @@ def test_no_table_scrolls_inside_itself_and_on_a_phone_its_cells_are_named(brows
     unfold(browser)
     places = "'#tab .wide, #results .wide, #missing .wide, #claims article'"
     inside = f"return [...document.querySelectorAll({places})].map(t => [t.scrollWidth, t.clientWidth, innerWidth])"
+    named = "return getComputedStyle(document.querySelector('#results td'), '::before').content"
     for width in (390, 1400):
-        narrow(browser, width)
-        for inner, outer, screen in browser.execute_script(inside):
-            assert inner <= outer <= screen
-    narrow(browser, 390)
-    shown = "return getComputedStyle(document.querySelector('#results td'), '::before').content"
-    assert browser.execute_script(shown) == '"signal strength"'
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        with screen(browser, width):
+            assert all(inner <= outer <= whole for inner, outer, whole in browser.execute_script(inside))
+            assert width > 390 or browser.execute_script(named) == '"signal strength"'
 
 
 def test_the_first_tab_stop_skips_to_the_content(browser: Any) -> None:

@@ -29,16 +29,13 @@ def evaluated(run: Run, seed: int, **versions: int) -> Record:
     return run(number=numbers | {"evaluations": made}, seed=seed)
 
 
-def test_a_run_without_evaluations_measured_what_its_config_says(run: Run) -> None:
-    found = run(metrics=["tow", "margins"])
-    assert measured(found, "margins")
-    assert not measured(found, "landscape")
-
-
-def test_evaluations_say_what_was_measured_whatever_the_config_says(run: Run) -> None:
-    found = run(number={"evaluations": {"tow": {"id": "a", "version": 1}}}, metrics=["margins"])
-    assert measured(found, "tow")
-    assert not measured(found, "margins")
+def test_evaluations_say_what_was_measured_and_without_any_the_config(run: Run) -> None:
+    evaluated, plain = (
+        run(number={"evaluations": {"tow": {"id": "a", "version": 1}}}, metrics=["margins"]),
+        run(metrics=["margins"]),
+    )
+    assert [measured(evaluated, name) for name in ("tow", "margins")] == [True, False]
+    assert [measured(plain, name) for name in ("tow", "margins")] == [False, True]
 
 
 def test_a_run_that_failed_has_no_numbers(run: Run, records_of: Of) -> None:

@@ -13,7 +13,7 @@ from figures.drawing.drawing import Drawing
 from figures.drawing.style import Theme
 from figures.tables.records import Records
 from repro.records.store import Store
-from tests.figures.conftest import claim_rows, save_claims, save_phase, save_phase_diagrams, save_theory
+from tests.figures.conftest import claim_rows, panels, save_claims, save_phase, save_phase_diagrams, save_theory
 
 Draw = Callable[[str], Drawing]
 
@@ -32,14 +32,13 @@ def test_predictions_are_thin_lines_on_the_curves_they_predict(store: Store) -> 
     for pretrain, unlearn in itertools.product(("sgd", "sam"), repeat=2):
         save_theory(store, pretrain, unlearn, 0.5, predicted=0.02)
     found = find("fig-theory-trajectories")(Records(store.records()), Theme())
-    assert found.figure is not None
-    panel: Any = found.figure.axes[2]  # test error
+    panel = panels(found)[2]  # test error
     thin = [line for line in panel.get_lines() if line.get_linewidth() == 0.5]
     assert len(thin) == 4
     data = found.data[found.data["metric"] == "test_error"]
     np.testing.assert_allclose(data["predicted"], data["mean"] + 0.02)
     assert sorted(line.get_ydata()[-1] for line in thin) == pytest.approx([0.13, 0.23, 0.33, 0.43])
-    assert not [line for line in found.figure.axes[0].get_lines() if line.get_linewidth() == 0.5]
+    assert not [line for line in panels(found)[0].get_lines() if line.get_linewidth() == 0.5]
 
 
 def test_boundaries_stand_beside_their_crossover_and_the_closed_form_of_the_start(drawing: Draw) -> None:
@@ -47,9 +46,7 @@ def test_boundaries_stand_beside_their_crossover_and_the_closed_form_of_the_star
     data = found.data[found.data["claim"] == "theorem-3.2-sgd-boundary"]
     assert data["start_over_learned"].tolist() == [0.1, 0.5, 3.0]
     assert data["strength"].tolist() == data["crossover"].tolist()
-    assert found.figure is not None
-    panels: list[Any] = found.figure.axes
-    along, beyond, crossing, start = panels
+    along, beyond, crossing, start = panels(found)
     shaded = crossing.patches[0]
     assert shaded.get_x() + shaded.get_width() == 1.0  # where the hypothesis ends
     assert "beyond" not in along.get_legend().get_texts()[0].get_text()
@@ -60,12 +57,11 @@ def test_boundaries_stand_beside_their_crossover_and_the_closed_form_of_the_star
 
 def test_tow_in_theory_is_drawn_by_pretraining_and_strength(drawing: Draw) -> None:
     found = drawing("fig-theory-tow")
-    assert found.figure is not None
-    assert len(found.figure.axes) == 3 * 2  # two pretrainings and the curves, two strengths
-    lines: Any = found.figure.axes[1].get_lines()
+    assert len(panels(found)) == 3 * 2  # two pretrainings and the curves, two strengths
+    lines = panels(found)[1].get_lines()
     drawn = [line.get_ydata().tolist() for line in lines if line.get_marker() in ("o", "^") and len(line.get_ydata())]
     assert [0.5, 0.5] in drawn  # at s = 1, for both alphas
-    curve: Any = found.figure.axes[4].get_lines()[0]
+    curve = panels(found)[4].get_lines()[0]
     assert (list(curve.get_xdata()), list(curve.get_ydata())) == ([0, 5], [0.3, 0.25])
 
 
@@ -73,8 +69,7 @@ def test_a_boundary_that_scales_stands_beside_the_mean_field_with_three_exponent
     found = drawing("fig-theory-scaling")
     assert len(found.data) == 2 * 4 * 2  # rules, corners, dimensions
     np.testing.assert_allclose(found.data["boundary"], found.data["axis"] ** 0.25)
-    assert found.figure is not None
-    along, _, exponents, _ = found.figure.axes
+    along, _, exponents, _ = panels(found)
     curves: list[Any] = along.get_lines()
     marks, lines = curves[::2], curves[1::2]
     for mark, line in zip(marks, lines, strict=True):
@@ -90,9 +85,8 @@ def test_a_boundary_that_scales_stands_beside_the_mean_field_with_three_exponent
 def test_attacks_are_drawn_by_rule_with_lines_for_the_stages_without_one(drawing: Draw) -> None:
     found = drawing("fig-theory-attacks")
     assert set(found.data["attack"]) == {"membership", "relearning"}
-    assert found.figure is not None
-    assert len(found.figure.axes) == 2 * 2  # attacks, pretrainings
-    lines: list[Any] = found.figure.axes[0].get_lines()
+    assert len(panels(found)) == 2 * 2  # attacks, pretrainings
+    lines = panels(found)[0].get_lines()
     levels = {line.get_label(): list(line.get_ydata()) for line in lines if len(line.get_ydata()) == 2}
     assert levels["retrained on R"] == [0.55, 0.55]
     assert levels["random start"] == [0.5, 0.5]
@@ -147,8 +141,7 @@ def test_activation_is_an_open_mark_at_w_and_a_full_one_at_w_plus_eps(store: Sto
         arrays["predicted_active_retain_match"] = arrays["trajectory_active_retain_match"].mean(axis=0) + 0.05
         store.save("theory", dict(record.config), result=record.result, arrays=arrays)
     found = find("fig-theory-activation")(Records(store.records()), Theme())
-    assert found.figure is not None
-    panel: Any = found.figure.axes[4]  # R, j = y, in the row below: pretrained by SGD
+    panel = panels(found)[4]  # R, j = y, in the row below: pretrained by SGD
     marks = {fill: sorted(float(one[0].get_ydata()[0]) for one in panel.containers if one[0].get_fillstyle() == fill)
              for fill in ("none", "full")}  # fmt: skip
     curves = [level * share for level in (0.31, 0.41) for share in (0.5, 0.5 + 0.5 / 3, 0.5 + 1 / 3, 1.0)]
@@ -162,9 +155,7 @@ def test_activation_is_an_open_mark_at_w_and_a_full_one_at_w_plus_eps(store: Sto
 def test_thresholds_of_alpha_stand_over_the_forget_error_at_them_open_where_every_alpha_is_benign(
     drawing: Draw,
 ) -> None:
-    figure = drawing("fig-theory-alpha").figure
-    assert figure is not None
-    axes: Any = figure.axes[:4]
+    axes = panels(drawing("fig-theory-alpha"))[:4]
     assert [panel.get_title() for panel in axes[:2]] == ["s = 2, pre SGD\nexponent 0.50"] * 2
     assert [panel.get_xlabel() for panel in axes[2:]] == ["$d$ (n = 40)", "$n$ (d = 800)"]
     for place, panel in enumerate(axes):
@@ -183,10 +174,9 @@ def test_the_broad_line_has_the_power_of_the_theorem_and_passes_through_the_firs
     rows = claim_rows()
     rows["theorem-3.3-sam-boundary"][0]["boundary"] = [3.0, 2.0, 1.0]
     save_claims(store, rows)
-    figure = find("fig-theory-phase")(Records(store.records()), Theme()).figure
-    assert figure is not None
+    found = find("fig-theory-phase")(Records(store.records()), Theme())
     broad = [[heights(line) for line in panel.get_lines() if line.get_linewidth() == 6]
-             for panel in figure.axes]  # fmt: skip
+             for panel in panels(found)]  # fmt: skip
     assert broad == [[pytest.approx([100**0.25, 1600**0.25])], [[3.0, 3.0]], [], []]
 
 
@@ -197,8 +187,7 @@ def test_a_boundary_off_the_grid_is_said_to_be_so(store: Store) -> None:
     rows["theorem-3.3-sam-boundary"][0] |= nothing | {"boundary": [None, 2.0, None]}
     save_claims(store, rows)
     found = find("fig-theory-phase")(Records(store.records()), Theme())
-    assert found.figure is not None
-    for panel in found.figure.axes[:2]:
+    for panel in panels(found)[:2]:
         legend: Any = panel.get_legend()
         assert legend.get_texts()[0].get_text().endswith(", off the grid")
     assert found.alt.count("along d: off the grid") == 2
@@ -217,13 +206,12 @@ def test_matched_forgetting_is_drawn_of_the_main_setting_alone(store: Store) -> 
 
 
 def test_lines_are_the_theory_and_points_the_networks(drawing: Draw) -> None:
-    twin, steps = drawing("fig-theory-twin").figure, drawing("fig-ladder").figure
-    assert twin is not None
-    assert steps is not None
-    kappa = twin.axes[2].get_lines()  # at s = 0.5: 0.3 from the weights, 0.5 and 0.6 on the data of the network
+    kappa = panels(drawing("fig-theory-twin"))[
+        2
+    ].get_lines()  # at s = 0.5: 0.3 from the weights, 0.5 and 0.6 on the data of the network
     assert [heights(line) for line in kappa[::2]] == [pytest.approx([0.5, 0.6], rel=1e-6)] * 4
     assert [heights(line) for line in kappa[1::2]] == [pytest.approx([0.3, 0.3])] * 4
-    panel: Any = steps.axes[0]
+    panel = panels(drawing("fig-ladder"))[0]
     theory = [line for line in panel.get_lines() if line.get_label().startswith("pretrained")]
     assert [heights(line) for line in theory] == [pytest.approx([0.2, 0.2])] * 2
     assert [heights(one[0]) for one in panel.containers] == [[0.5, 0.0]] * 2
@@ -244,20 +232,18 @@ def test_a_phase_map_is_of_its_own_stage_and_names_its_lines(store: Store) -> No
     np.testing.assert_allclose(data["predicted"], data["signal_strength"].where(before))
     np.testing.assert_allclose(data["forget"], data["stage"].map({"after SGD": 0.1, "after SAM 0.1": 0.1,
                                                                   "after SAM 1": 1.0}))  # fmt: skip
-    assert found.figure is not None
-    (key,) = found.figure.legends
+    (key,) = panels(found)[0].figure.legends
     assert [text.get_text().partition(",")[0] for text in key.get_texts()] == [
         "simulated", "mean field", "Theorem 3.2", "Theorem 3.3"]  # fmt: skip
-    notes = [[text.get_text() for text in panel.texts] for panel in found.figure.axes[:8]]
+    notes = [[text.get_text() for text in panel.texts] for panel in panels(found)[:8]]
     told = [[], ["forget error 0.10"], ["forget error 0.10"], ["forget error 1.00"]]
     assert notes == told * 2
 
 
 def test_the_closed_form_of_the_surplus_is_the_broad_line(drawing: Draw) -> None:
-    figure = drawing("fig-theory-surplus").figure
-    assert figure is not None
+    axes = panels(drawing("fig-theory-surplus"))
     for panel, value, closed in ((1, [2.0, 2.0, 2.0], [2.0, 2.0, 2.5]), (0, [1.0, 4.0, 16.0], [1.0, 4.0, 12.0])):
-        learned, form, *_ = figure.axes[panel].get_lines()  # the others are those of the legend
+        learned, form, *_ = axes[panel].get_lines()  # the others are those of the legend
         assert (heights(learned), learned.get_linestyle()) == (value, "-")
         assert (heights(form), form.get_linewidth()) == (closed, 4)
 
@@ -269,18 +255,16 @@ def test_predicted_boundaries_and_errors_are_thin_lines(store: Store) -> None:
         row |= {"predicted_test_error": 0.25 if row["pretrain"] == "sam" else None, "predicted_forget_error": 0.6}
     save_claims(store, rows)
     boundary = find("fig-theory-phase")(Records(store.records()), Theme())
-    assert boundary.figure is not None
-    assert thin_lines(boundary.figure.axes[0])[0][:2] == [1.0, 2.0]
+    assert thin_lines(panels(boundary)[0])[0][:2] == [1.0, 2.0]
     matched = find("fig-theory-matched")(Records(store.records()), Theme())
-    assert matched.figure is not None
-    top, beneath = matched.figure.axes[:4], matched.figure.axes[4:]
+    top, beneath = panels(matched)[:4], panels(matched)[4:]
     assert [thin_lines(panel) for panel in top] == [[], [], [[0.25, 0.25]] * 2, [[0.25, 0.25]] * 2]
     assert [thin_lines(panel) for panel in beneath] == [[[0.6, 0.6]] * 2] * 4
     assert "after 200 epochs 0.050, at most 0.05" in matched.caption
 
 
-@pytest.mark.parametrize(("name", "panels"), [("fig-theory-drive", (0, 1)), ("fig-theory-map", (0, 4))])
-def test_a_map_has_the_predicted_boundary_where_it_is_told(store: Store, name: str, panels: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(("name", "places"), [("fig-theory-drive", (0, 1)), ("fig-theory-map", (0, 4))])
+def test_a_map_has_the_predicted_boundary_where_it_is_told(store: Store, name: str, places: tuple[int, ...]) -> None:
     kept = {"fig-theory-drive": save_phase_diagrams, "fig-theory-map": save_phase}[name]
     kept(store)
     sweep = name.removeprefix("fig-theory-").replace("map", "phase")
@@ -290,8 +274,6 @@ def test_a_map_has_the_predicted_boundary_where_it_is_told(store: Store, name: s
     arrays = record.arrays() | {"predicted_pretrained_test_error": error}
     store.save("theory_sweep", dict(record.config), result=record.result, arrays=arrays)
     after = find(name)(Records(store.records()), Theme())
-    assert before.figure is not None
-    assert after.figure is not None
     more = [len(b.collections) - len(a.collections)
-            for a, b in zip(before.figure.axes, after.figure.axes, strict=True)]  # fmt: skip
-    assert [place for place, count in enumerate(more) if count] == list(panels)
+            for a, b in zip(panels(before), panels(after), strict=True)]  # fmt: skip
+    assert [place for place, count in enumerate(more) if count] == list(places)
