@@ -76,6 +76,18 @@ def test_an_error_nobody_expected_is_a_failed_record_and_the_rest_goes_on(
     assert {one.status for one in store.records("unlearn")} == {"ok"}
 
 
+def test_a_run_that_fails_again_is_tried_once_by_all_workers_of_a_grid_together(
+    cells: list[RunConfig], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, ZeroDivisionError("by a method of mine"))
+    retry = replace(CPU, retry_failed=True)
+    compute_all(cells[1:2], store)
+    assert "--retry-failed" in next(iter(compute_all(cells[1:2], store, retry, since=1.0).failed.values()))
+    assert "--retry-failed" not in next(
+        iter(compute_all(cells[1:2], store, retry, since=time.time() + 9).failed.values())
+    )
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
