@@ -14,8 +14,7 @@ from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import evaluation_keys, pretrain_key
 from empirical.settings.run_config import RunConfig, Runtime
-from empirical.studies.measure import measure_runs
-from empirical.studies.pool import pool_runs
+from empirical.studies.measure import measure_runs, pool_runs
 from repro.base.errors import ConfigError
 from repro.records.store import Store
 from tests.empirical.run_parts import evaluated

@@ -22,8 +22,7 @@ from empirical.metrics.pooled import (
 )
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.grid import run_grid
-from empirical.studies.measure import measure_runs
-from empirical.studies.pool import pool_runs
+from empirical.studies.measure import measure_runs, pool_runs
 from empirical.studies.recipe import Recipe
 from repro.records.identity import plain
 from repro.records.store import Store
