@@ -7,7 +7,6 @@ from empirical.settings.run_config import RunConfig
 from repro import __version__
 from repro.records.record import Record
 
-ROLE_FILES = {"original": "pretrain", "retrained": "retrain", "unlearned": "unlearn"}
 SETS = ("retain", "forget", "test")
 RECIPE = (
     "dataset", "dataset_options", "n_train", "model", "pretrain", "pretrain_epochs", "pretrain_lr",
@@ -20,15 +19,7 @@ SEEDS = ("seed", "unlearn_seed", "forget_seed")
 def model_card(
     record: Record, config: RunConfig, images: ImageSet, *, hashes: Mapping[str, str], portable: bool
 ) -> str:
-    """Return the card as Markdown with the front matter of a hub.
-
-    Args:
-        record: the run.
-        config: its settings.
-        images: its data, for the shape and the normalization of an image.
-        hashes: sha256 of the weights by role.
-        portable: whether `network.pt2` is there.
-    """
+    """Return the card as Markdown with the front matter of a hub."""
     head = ["---", "license: mit", "library_name: pytorch", "tags: [machine-unlearning, sharpness-aware]", "---", ""]
     title = f"# {config.model} on {config.dataset}: {config.method} with {config.rule}, run {record.run_id}"
     about = [

@@ -14,10 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from empirical.exchange.model_card import ROLE_FILES, model_card
+from empirical.exchange.model_card import model_card
 from empirical.models.network import Network, accuracy
 from empirical.runs.stages import FACTS, build_network, restore, weights
 from empirical.runs.workspace import Workspace
+from empirical.settings.keys import ROLE_STAGES
 from empirical.settings.run_config import RunConfig
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 from repro.base.settings import build, reject
@@ -158,7 +159,7 @@ def export_models(record: Record, workspace: Workspace, folder: Path, *, force: 
     """
     config = build(RunConfig, record.config)
     parents = record.result["parents"]
-    ids = {role: parents[stage] for role, stage in ROLE_FILES.items() if stage in parents}
+    ids = {role: parents[stage] for role, stage in ROLE_STAGES.items() if stage in parents}
     kept = {role: known for role, one in ids.items() if (known := workspace.store.read_model(one))}
     lost = [role for role in ids if role not in kept]
     if lost:

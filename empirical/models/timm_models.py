@@ -37,11 +37,6 @@ class TimmClassifier(nn.Module):
 def timm_model(shape: Sequence[int], classes: int, *, name: str) -> TimmClassifier:
     """Return a timm classifier for images `(c, h, w)` with random weights from torch's global generator.
 
-    Args:
-        shape: shape of an image; models with a fixed input size are built for it.
-        classes: outputs.
-        name: timm's name of the model.
-
     Raises:
         ConfigError: for a name that timm does not know, with the nearest name, or a model that cannot take such images.
     """
