@@ -125,7 +125,7 @@ MODELS = {
 }
 # Families such as `timm:resnet18`: the part after the colon is passed to the loader as `name`.
 FAMILIES: dict[str, dict[str, Any]] = {
-    "models": {"timm": Model("empirical.models.timm_models:timm_model")},
+    "models": {"timm": Model(f"{OTHERS}:timm_model")},
     "datasets": {
         "hub": Dataset("empirical.data.hub:load_hub", "empirical.data.hub:hub_files"),
         "folder": Dataset("empirical.data.folders:load_any_folder", "empirical.data.folders:any_folder_files"),

@@ -91,16 +91,11 @@ class Comparison:
 
 def _shown(row: Mapping[str, Any]) -> dict[str, str]:
     """Return a row as texts, with rate and options in one column, so that the table fits 80 characters."""
-    texts = {name: _cell(value) for name, value in row.items()}
+    real = {name: "" if np.isnan(value) else f"{value:.3g}" for name, value in row.items() if isinstance(value, float)}
+    texts = {name: real.get(name, str(value)) for name, value in row.items()}
     rate, options = texts.pop("lr"), texts.pop("options")
     texts["setting"] = ", ".join(filter(None, (rate and f"lr={rate}", options)))
     return {name: texts[name] for name in (*TEXTS, *(name for name in texts if name not in TEXTS))}
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return "" if np.isnan(value) else f"{value:.3g}"
-    return str(value)
 
 
 @known_arguments

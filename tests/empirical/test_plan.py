@@ -168,7 +168,7 @@ def test_a_choice_is_waited_for_and_retraining_is_needed_to_measure_only(store: 
     cells = {"model": "resnet8", "pretrain_epochs": 4, "epochs": 1}
     fixed = Recipe("fixed", defaults=cells, blocks=({"lr": 0.1},))
     choosing = Recipe("choosing", defaults=cells, blocks=({},), search=Search(values=(0.1,), furthest=0))
-    rates = Rates(given=1e12)
+    rates = Rates({Pace("", "resnet8", "fp32"): Rate(1e12, "stated", "a card", False)})
 
     def planned(recipe: Recipe) -> Plan:
         return plan(recipe, store, Runtime(device="cpu"), Finished([store]), rates)
@@ -188,7 +188,13 @@ def test_a_choice_is_waited_for_and_retraining_is_needed_to_measure_only(store: 
 def test_a_landscape_is_looked_at_point_by_point(store: Store) -> None:
     def looks(**changes: Any) -> float:
         recipe = Recipe("one", defaults={"model": "resnet8"}, blocks=(changes,))
-        found = plan(recipe, store, Runtime(device="cpu"), Finished([store]), Rates(given=1e12))
+        found = plan(
+            recipe,
+            store,
+            Runtime(device="cpu"),
+            Finished([store]),
+            Rates({Pace("", "resnet8", "fp32"): Rate(1e12, "stated", "a card", False)}),
+        )
         return next(work.examples for work in found.work.values() if work.kind == "measure")
 
     more = looks(metrics=["tow", "landscape"], landscape_points=5) - looks(metrics=["tow"])
