@@ -219,7 +219,7 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe(duplex=False)
         self.workspace, self.configs = workspace, configs
-        self.config: RunConfig | None = configs[0]  # what it has in hand
+        self.config: RunConfig | None = None  # what it has in hand
         settings = (workspace.store.root, workspace.runtime, workspace.deadline, workspace.since)
         self.process = context.Process(target=_work, args=(theirs, configs, *settings), daemon=True)
         self.process.start()
@@ -264,6 +264,9 @@ def _in_processes(groups: Groups, workspace: Workspace, count: int) -> GridRepor
         try:
             while crew and len(report.ended) < len(configs):
                 _hear(crew, report)
+            # Processes that die before they come to a run are not replaced.
+            if len(report.ended) < len(configs) and not report.interrupted:
+                report.merge(run_all(configs, workspace))
         except (KeyboardInterrupt, Stopped) as stopped:
             report.stops(stopped if isinstance(stopped, Stopped) else Stopped(signal.SIGINT))
             for worker in crew:
@@ -307,7 +310,8 @@ def _successor(worker: Worker, report: GridReport) -> Worker:
     identity = run_id(workspace.runtime.kind, config)
     with suppress(ReproError):
         identity = run_id(workspace.runtime.kind, workspace.identified(config))
-    report.fails(identity, save_failure(config, workspace, worker.killed()))
+    if identity not in report.ended:
+        report.fails(identity, save_failure(config, workspace, worker.killed()))
     return Worker(workspace, worker.configs)
 
 

@@ -1,6 +1,7 @@
 """What a grid does with cells that fail, signals that come and processes that die."""
 
 import json
+import multiprocessing
 import signal
 import threading
 import time
@@ -214,6 +215,19 @@ def test_workers_give_the_report_of_one_process(
     monkeypatch.setattr(executors, "Worker", lambda *_: pytest.fail("a process was started for nothing"))
     again = run_groups([cells], store, CPU, workers=2)
     assert (len(again.found), again.remaining) == (3, 0)
+
+
+def test_processes_that_die_before_they_come_to_a_run_leave_all_of_them_to_their_parent(
+    cells: list[RunConfig], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dead(*_: object) -> Any:
+        connection, theirs = multiprocessing.Pipe(duplex=False)
+        theirs.close()
+        return SimpleNamespace(connection=connection, config=None)
+
+    monkeypatch.setattr(executors, "Worker", dead)
+    report = run_groups([[cell] for cell in cells[:2]], store, CPU, workers=2)
+    assert (len(report.done), report.remaining, report.failed) == (2, 0, {})
 
 
 class Elsewhere:
