@@ -133,7 +133,7 @@ class Walk:
             return
         finished = Finished(readers(self.store))
         found = plan(recipe, self.store, self.runtime, finished, Rates.known(self.store, finished.benchmarks))
-        hours = "unknown" if found.unmeasured else f"{found.hours:.1f}"
+        hours = "unknown" if found.unmeasured else f"{found.hours_with(1):.1f}"
         print(f"{recipe.name}: {found.passes:.0f} passes, hours: {hours}; now at most {self.left:.0f} s", flush=True)
         try:
             report = run_grid(recipe, self.store, max_seconds=self.left, runtime=self.runtime)

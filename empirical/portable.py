@@ -49,12 +49,7 @@ def prepare_portable(configs: Iterable[Any]) -> None:
 
 
 def check_portable(*, device: str, threads: int) -> None:
-    """Raise `ConfigError` unless this process computes portable numbers.
-
-    Args:
-        device: torch's type of the device.
-        threads: CPU threads of this process; must be 1.
-    """
+    """Raise `ConfigError` unless this process computes portable numbers."""
     import torch
 
     if device != "cpu":

@@ -1,7 +1,8 @@
 """The registry: data sets, models, rules, methods, forget sets and metrics by name, loaded on first use.
 
 Metrics, methods and rules are declared next to their code (`repro.base.parts`). A user's package adds parts through
-entry points in the groups `repro.methods`, `repro.rules`, and so on.
+entry points in the groups `repro.methods`, `repro.rules`, and so on: a function or class, or one of the declarations
+below that names it. Every function that takes a name raises `ConfigError` for an unknown one, with the nearest name.
 """
 
 import importlib
@@ -52,12 +53,7 @@ DATASETS = {
         "empirical.data.folders:load_tiny_imagenet", "empirical.data.source:folder_files", 100_000, 10_000, 64
     ),
     "imagenet": Dataset(
-        "empirical.data.folders:load_imagenet",
-        "empirical.data.source:folder_files",
-        1_281_167,
-        50_000,
-        224,
-        estimates=False,
+        "empirical.data.folders:load_imagenet", "empirical.data.source:folder_files", 1_281_167, 50_000, 224, False
     ),
     "folder": Dataset("empirical.data.folders:load_folder", "empirical.data.source:folder_files"),
 }
@@ -129,7 +125,7 @@ MODELS = {
 }
 # Families such as `timm:resnet18`: the part after the colon is passed to the loader as `name`.
 FAMILIES: dict[str, dict[str, Any]] = {
-    "models": {"timm": Model("empirical.models.timm_models:timm_model")},
+    "models": {"timm": Model(f"{OTHERS}:timm_model")},
     "datasets": {
         "hub": Dataset("empirical.data.hub:load_hub", "empirical.data.hub:hub_files"),
         "folder": Dataset("empirical.data.folders:load_any_folder", "empirical.data.folders:any_folder_files"),
@@ -147,11 +143,7 @@ def names(kind: str) -> list[str]:
 
 
 def known(kind: str, name: str, field: str = "") -> str:
-    """Return `name` if it is known for this kind.
-
-    Raises:
-        ConfigError: naming the field and the nearest name.
-    """
+    """Return `name` if it is known for this kind; an error names the field."""
     families = FAMILIES.get(kind, {})
     if name in BUILT_IN[kind] or name in plugins(kind) or _member(kind, name):
         return name
@@ -165,29 +157,17 @@ def _member(kind: str, name: str) -> tuple[Any, str] | None:
 
 
 def metric(name: str) -> Metric:
-    """Return the declaration of a metric; a user's entry point is a function, or a `Metric` that names a function.
-
-    Raises:
-        ConfigError: for an unknown metric, with the nearest name.
-    """
+    """Return the declaration of a metric."""
     return _entry("metrics", name, Metric)
 
 
 def method(name: str) -> MethodFacts:
-    """Return the declaration of an unlearning method.
-
-    Raises:
-        ConfigError: for an unknown method, with the nearest name.
-    """
+    """Return the declaration of an unlearning method."""
     return _entry("methods", name, MethodFacts)
 
 
 def rule(name: str) -> RuleFacts:
-    """Return the declaration of a gradient rule.
-
-    Raises:
-        ConfigError: for an unknown rule, with the nearest name.
-    """
+    """Return the declaration of a gradient rule."""
     return _entry("rules", name, RuleFacts)
 
 
@@ -197,20 +177,12 @@ def needs_shadows(names: Iterable[str]) -> bool:
 
 
 def dataset(name: str) -> Dataset:
-    """Return the entry of a data set; a user's entry point is a loader, or a `Dataset` that names a loader.
-
-    Raises:
-        ConfigError: for an unknown data set, with the nearest name.
-    """
+    """Return the entry of a data set."""
     return _entry("datasets", name, Dataset)
 
 
 def forget_set(name: str) -> ForgetSet:
-    """Return the entry of a forget set; a user's entry point is a function, or a `ForgetSet` that names a function.
-
-    Raises:
-        ConfigError: for an unknown forget set, with the nearest name.
-    """
+    """Return the entry of a forget set."""
     return _entry("forget_sets", name, ForgetSet)
 
 
@@ -256,11 +228,7 @@ def _plugin(kind: str, name: str) -> Any:
 
 
 def load(kind: str, name: str) -> Callable[..., Any]:
-    """Import and return the part called `name`.
-
-    Raises:
-        ConfigError: for an unknown name, with the nearest name.
-    """
+    """Import and return the part called `name`."""
     known(kind, name)
     if member := _member(kind, name):
         return partial(_imported(member[0]), name=member[1])

@@ -20,12 +20,14 @@ class Augment:
         flip: whether half of the images are mirrored.
         randaugment: `(operations, magnitude)`, or None.
         resized: whether a random part of the image, 8 % to 100 %, is scaled to its size, as usual for ImageNet.
+        cropped: whether the images are cropped and mirrored already, by the process that read them.
     """
 
     padding: int = 0
     flip: bool = False
     randaugment: tuple[int, int] | None = None
     resized: bool = False
+    cropped: bool = False
 
     @property
     def columns(self) -> int:
@@ -39,7 +41,7 @@ class Augment:
 
     def after_reading(self) -> "Augment":
         """Return the augmentation that is left for images that were cropped and mirrored when they were read."""
-        return Read(randaugment=self.randaugment, resized=True) if self.resized else self
+        return replace(self, cropped=self.resized)
 
     def __call__(self, images: Tensor, draws: Tensor, *, fixed: bool = True) -> Tensor:
         """Augment a batch.
@@ -53,6 +55,8 @@ class Augment:
 
     def place(self, images: Tensor, draws: Tensor) -> Tensor:
         """Crop and mirror a batch."""
+        if self.cropped:
+            return images
         if self.resized:
             return resized_crops(images, draws)
         if self.padding or self.flip:
@@ -66,14 +70,6 @@ class Augment:
         from empirical.augmentation.randaugment import randaugment
 
         return randaugment(images, draws[:, self.placing :], self.randaugment[1], fixed=fixed)
-
-
-class Read(Augment):
-    """The augmentation of images that were cropped and mirrored when they were read."""
-
-    def place(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Return the images unchanged."""
-        return images
 
 
 PLANS = {

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, rotate, zoom
+from scipy.signal import fftconvolve
 
 from repro.base.settings import choose
 
@@ -79,13 +80,7 @@ def _streaks(layer: np.ndarray, scale: float, threshold: float, length: int, ang
     kernel = np.zeros((2 * length + 1, 2 * length + 1))
     kernel[length] = 1
     kernel = np.clip(rotate(kernel, angle, reshape=False, order=1), 0, None)
-    return _convolve(cut, kernel / kernel.sum())
-
-
-def _convolve(layer: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    from scipy.signal import fftconvolve
-
-    return np.clip(fftconvolve(layer, kernel, mode="same"), 0, 1)
+    return np.clip(fftconvolve(cut, kernel / kernel.sum(), mode="same"), 0, 1)
 
 
 def _blur(images: np.ndarray, sigma: float) -> np.ndarray:

@@ -1,8 +1,9 @@
 """RandAugment (Cubuk et al. 2020) for a whole batch on the device, without waiting for the device.
 
-Every image has its own operation. On a GPU, and in a CUDA graph, all operations run on the whole batch and
-`torch.where` selects results, so a step is a fixed sequence of kernels. The five operations that move pixels are a
-single warp with a matrix per image. On a CPU an operation runs on its images only. Images are float in [0, 255].
+torchvision's own draws an operation on the host for each image, which a CUDA graph cannot record. Here every image has
+its own operation: on a GPU all operations run on the whole batch and `torch.where` selects results, so a step is a
+fixed sequence of kernels. The five operations that move pixels are a single warp with a matrix per image. On a CPU an
+operation runs on its images only. Images are float in [0, 255].
 """
 
 import math

@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,19 @@ def decoded(path: Path) -> tuple[Tensor, Tensor]:
         with np.load(io.BytesIO(found), allow_pickle=False) as archive:
             return torch.from_numpy(archive["images"]), torch.from_numpy(archive["labels"])
     encoded, labels = read_columns(path)
-    pictures = [decode_image(data, f"{path.name} row {row}") for row, data in _numbered(encoded, path.name)]
+    pictures = [
+        decode_image(data, f"{path.name} row {row}")
+        for row, data in track(list(enumerate(encoded)), f"decoding {path.name}")
+    ]
     odd = next((row for row, one in enumerate(pictures) if one.shape != pictures[0].shape), None)
     if odd is not None:
         sizes = [" x ".join(map(str, one.shape[1:])) for one in (pictures[odd], pictures[0])]
         raise IntegrityError(f"{path.name} row {odd}: image of {sizes[0]} pixels, but row 0 has {sizes[1]}")
     images = np.stack(pictures)
-    _write_cache(cached, images=images, labels=labels)
+    buffer = io.BytesIO()
+    np.savez(buffer, images=images, labels=labels)
+    with contextlib.suppress(OSError):  # a cache that cannot be written is skipped
+        write_sealed(cached, buffer.getvalue())
     return torch.from_numpy(images), torch.from_numpy(labels)
 
 
@@ -91,15 +97,26 @@ def _labels(values: list[Any], path: Path, column: str) -> np.ndarray:
     return np.asarray(values, np.int64)
 
 
-def decode_image(data: bytes, where: str) -> np.ndarray:
-    """Return an image as `(3, h, w)` uint8; `where` names it in the error."""
+def decode_image(data: bytes, where: str, size: int = 0, short: int = 0) -> np.ndarray:
+    """Return an image as `(3, h, w)` uint8, or with a size as `scaled` does; `where` names it in the error."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(as_rgb(image)).transpose(2, 0, 1)
+            return scaled(image, size, short) if size else np.asarray(as_rgb(image)).transpose(2, 0, 1)
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, TypeError, ValueError, SyntaxError) as error:
         raise IntegrityError(f"{where}: the image cannot be decoded ({str(error)[:80]})") from error
+
+
+def scaled(image: Any, size: int, short: int = 0) -> np.ndarray:
+    """Return a Pillow image as `(3, size, size)` uint8: the short side scaled to `short`, then the centre cropped."""
+    from PIL import Image
+
+    scale = (short or size) / min(image.size)
+    width, height = (max(size, round(edge * scale)) for edge in image.size)
+    left, top = (width - size) // 2, (height - size) // 2
+    resized = as_rgb(image).resize((width, height), Image.Resampling.BILINEAR)
+    return np.array(resized.crop((left, top, left + size, top + size))).transpose(2, 0, 1).copy()
 
 
 def as_rgb(image: Any) -> Any:
@@ -115,18 +132,6 @@ def as_rgb(image: Any) -> Any:
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
     return image.convert("RGB")
-
-
-def _write_cache(path: Path, **arrays: np.ndarray) -> None:
-    """Write decoded arrays to the cache; a cache that cannot be written is skipped."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    with contextlib.suppress(OSError):
-        write_sealed(path, buffer.getvalue())
-
-
-def _numbered(encoded: list[bytes], name: str) -> Iterable[tuple[int, bytes]]:
-    return track(list(enumerate(encoded)), f"decoding {name}")
 
 
 Side = tuple[Tensor, Tensor]

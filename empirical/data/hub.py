@@ -12,7 +12,6 @@ from torch import Tensor
 from empirical.data.files import decode_image, image_set, read_columns
 from empirical.data.images import ImageSet
 from empirical.data.source import data_root
-from empirical.data.stream import scaled
 from empirical.settings.run_config import Runtime
 from repro.base.errors import MissingDataError
 from repro.base.settings import build, check, refuse_cost, reject, setting
@@ -36,13 +35,11 @@ def hub_files(dataset: str, options: dict[str, Any], root: Path) -> dict[str, li
     """Return the Parquet files of each side below `<data root>/NAME`: `train.parquet` or `train-*.parquet`."""
     folder = root / checked_name(dataset.partition(":")[2])
     chosen = str(options.get("test", ""))  # checked when the images are read
-    sides = {side: _side(folder, side) for side in ("train", *([chosen] if chosen else TEST_SIDES))}
+    names = ("train", *([chosen] if chosen else TEST_SIDES))
+    found = sorted(folder.rglob("*.parquet"))
+    sides = {side: [path for path in found if re.fullmatch(rf"{side}(-.*)?", path.stem)] for side in names}
     test = next((paths for side, paths in sides.items() if side != "train" and paths), [])
     return {"train": sides["train"], "test": test}
-
-
-def _side(folder: Path, side: str) -> list[Path]:
-    return sorted(path for path in folder.rglob("*.parquet") if re.fullmatch(rf"{side}(-.*)?", path.stem))
 
 
 def checked_name(name: str) -> str:
@@ -91,17 +88,9 @@ def _concatenated(paths: list[Path], size: int, name: str) -> tuple[Tensor, Tens
     images, labels = [], []
     for path in paths:
         encoded, found = read_columns(path)
-        decoded = [decode_image(data, f"{path.name} row {row}") for row, data in enumerate(encoded)]
-        images += [brought_to(image, size) for image in decoded] if size else decoded
+        images += [decode_image(data, f"{path.name} row {row}", size) for row, data in enumerate(encoded)]
         labels.append(found)
     shapes = {image.shape for image in images}
     if len(shapes) > 1:
         raise reject("dataset_options", "", "size=N", f"the images of hub:{name} have {len(shapes)} different sizes")
     return torch.from_numpy(np.stack(images)), torch.from_numpy(np.concatenate(labels))
-
-
-def brought_to(image: np.ndarray, size: int) -> np.ndarray:
-    """Return an image `(3, h, w)` as `(3, size, size)`: the short side is scaled to `size`, then the centre cropped."""
-    from PIL import Image
-
-    return scaled(Image.fromarray(image.transpose(1, 2, 0)), size)

@@ -123,13 +123,17 @@ def compare_draws(
     def scores_of(side: np.ndarray) -> np.ndarray:
         return filled(estimate(inside[side], correct[side])[0])
 
+    def forgotten(name: str, scores: np.ndarray, seed: int) -> np.ndarray:
+        config = RunConfig(difficulty=name, forget_fraction=forget_fraction, forget_seed=seed)
+        return choose_forget(config, np.zeros(len(scores), int), memorization=lambda: scores).forget
+
     for repeat in range(repeats):
         order = generator.permutation(len(inside))
         groups = order[:models], order[-models:]
         scores = [scores_of(group) for group in groups]
         halves = [np.stack([scores_of(group[start::2]) for start in (0, 1)]) for group in groups]
         for name, seen in found.items():
-            sets = [_chosen(name, one, forget_fraction, 2 * repeat + draw) for draw, one in enumerate(scores)]
+            sets = [forgotten(name, one, 2 * repeat + draw) for draw, one in enumerate(scores)]
             shared, chance = len(np.intersect1d(sets[0], sets[1])) / len(sets[0]), len(sets[0]) / len(scores[0])
             for mine, theirs in ((0, 1), (1, 0)):
                 rows = sets[mine]
@@ -140,11 +144,6 @@ def compare_draws(
         name: Likeness(shared, chance, own, other, max(0.0, common) ** 0.5)
         for name, (shared, chance, own, other, common) in means.items()
     }
-
-
-def _chosen(name: str, scores: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    config = RunConfig(difficulty=name, forget_fraction=fraction, forget_seed=seed)
-    return choose_forget(config, np.zeros(len(scores), int), memorization=lambda: scores).forget
 
 
 def tied_share(scores: np.ndarray) -> float:

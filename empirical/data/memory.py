@@ -18,7 +18,7 @@ from torch.utils.data import (
 )
 
 from empirical.data.images import ImageSet
-from empirical.data.stream import Readers
+from empirical.data.stream import ReadImages
 from repro.base.settings import reject
 
 IN_MEMORY = 4 * 2**30  # bytes of a set's images up to which they are held
@@ -134,7 +134,8 @@ def _source(name: str, examples: Any) -> ExampleSource:
         return ExampleSource(
             _batches(name, loader), dataset, examples.collate_fn if examples.batch_size else None, examples.num_workers
         )
-    if isinstance(examples, tuple | list) and len(examples) == 2 and all(_is_array(one) for one in examples):
+    pairs = isinstance(examples, tuple | list) and len(examples) == 2
+    if pairs and all(isinstance(one, Tensor | np.ndarray) and one.ndim in (1, 4) for one in examples):
         return ExampleSource([pair(examples, name)] if len(examples[0]) else [])
     if hasattr(examples, "__len__") and hasattr(examples, "__getitem__") and not isinstance(examples, Tensor):
         items = (examples[place] for place in range(len(examples)))
@@ -142,10 +143,6 @@ def _source(name: str, examples: Any) -> ExampleSource:
     if not hasattr(examples, "__iter__") or isinstance(examples, str | Tensor):
         raise reject(name, type(examples).__name__, "a Dataset, a DataLoader, two tensors (x, y), or an iterable")
     return ExampleSource(_batches(name, examples))
-
-
-def _is_array(value: Any) -> bool:
-    return isinstance(value, Tensor | np.ndarray) and value.ndim in (1, 4)
 
 
 def _rows(loader: DataLoader[Any]) -> list[int] | None:
@@ -227,12 +224,11 @@ def _changes(images: Tensor, anew: ReadAnew) -> bool:
 
 
 @dataclass(frozen=True)
-class ListedImages:
-    """Images of several sets that answer like one tensor `(n, c, h, w)`; some are read whenever they are asked for.
+class ListedImages(ReadImages):
+    """Images of several sets, one after the other, by the workers of the user's loaders where there are any.
 
     Attributes:
-        sides: what returns an image by its place, one after the other; ends: images up to the end of each.
-        shape: `(n, c, h, w)`; dtype: of an image; readers: processes that read ahead.
+        sides: what returns an image by its place; ends: images up to the end of each.
     """
 
     sides: tuple[Any, ...] = field(repr=False)
@@ -241,20 +237,18 @@ class ListedImages:
     dtype: torch.dtype
     readers: int = 0
     pinned = False
-    device = torch.device("cpu")
-    is_cuda = False
 
-    def __len__(self) -> int:
-        return self.shape[0]
+    @property
+    def ahead(self) -> bool:  # type: ignore[override]
+        """Whether workers read some batches ahead of the steps."""
+        return self.readers > 0
 
     def __getitem__(self, index: Any) -> Tensor:
         """Return the images of an index tensor, array or slice."""
         places = range(len(self))[index] if isinstance(index, slice) else np.asarray(index).tolist()
-        return torch.stack([self._image(place) for place in places])
-
-    def _image(self, place: int) -> Tensor:
-        side = int(np.searchsorted(self.ends, place, side="right"))
-        return self.sides[side][place - (self.ends[side - 1] if side else 0)]
+        sides = np.searchsorted(self.ends, places, side="right").tolist()
+        starts = (0, *self.ends)
+        return torch.stack([self.sides[side][place - starts[side]] for side, place in zip(sides, places, strict=True)])
 
     def read(self, rows: np.ndarray, draws: Tensor | None = None) -> Tensor:
         """Return some images, as a reader does.
@@ -265,26 +259,6 @@ class ListedImages:
         if draws is not None:
             raise reject("augment", "resized-crop", "left to the data set, whose own transform is random")
         return self[rows]
-
-    def split(self, count: int) -> Iterator[Tensor]:
-        """Yield the images in chunks, as `torch.Tensor.split` does."""
-        return (self[slice(start, start + count)] for start in range(0, len(self), count))
-
-    def to(self, device: torch.device) -> "ListedImages":
-        """Return the same object, as each batch is moved separately."""
-        return self
-
-
-class ImagesAhead(ListedImages):
-    """The same, read by the workers of the user's loader some batches ahead of the step that takes them."""
-
-    def readers_of_a_stage(self) -> Readers:
-        """Return readers that stay from one epoch to the next."""
-        return Readers(self)
-
-    def ahead(self, steps: Any) -> Iterator[dict[str, Tensor]]:
-        """Yield the images of one step after the other."""
-        return Readers(self)(steps)
 
 
 def joined(*sides: GivenExamples) -> tuple[Any, Tensor]:
@@ -302,8 +276,9 @@ def joined(*sides: GivenExamples) -> tuple[Any, Tensor]:
         return torch.cat([side.images.to(first.dtype) for side in sides]), labels
     ends = tuple(int(end) for end in np.cumsum([len(side) for side in sides]))
     workers = max(side.workers for side in sides)
-    kind = ImagesAhead if workers else ListedImages
-    return kind(tuple(side.images for side in sides), ends, (ends[-1], *first.shape), first.dtype, workers), labels
+    return ListedImages(
+        tuple(side.images for side in sides), ends, (ends[-1], *first.shape), first.dtype, workers
+    ), labels
 
 
 def memory_set(train: tuple[Any, Tensor], test: tuple[Any, Tensor], classes: int) -> ImageSet:

@@ -67,15 +67,13 @@ def content_hashes(paths: Iterable[Path]) -> list[str]:
     known = read_sealed(cached)
     if known is not None:
         return json.loads(known)
-    found = [_hash(path) for path in paths]
+    found = []
+    for path in paths:
+        with path.open("rb") as file:
+            found.append(hashlib.file_digest(file, "sha256").hexdigest())
     with contextlib.suppress(OSError):  # a cache that cannot be written is skipped
         write_sealed(cached, json.dumps(found).encode())
     return found
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digits_files(dataset: str, options: dict[str, Any], root: Path) -> dict[str, list[Path]]:

@@ -4,7 +4,6 @@ Random crops are drawn before the epoch, as all random numbers are, so they do n
 """
 
 import contextlib
-import io
 import logging
 import os
 import shutil
@@ -13,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -21,10 +20,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from empirical.augmentation.augment import boxes
-from empirical.data.files import as_rgb
 from empirical.data.files import decode_image as by_pillow
 from repro.base.errors import IntegrityError
-from repro.records.folder import read_bytes, read_checked
+from repro.records.folder import read_checked
 
 LOG = logging.getLogger("repro.fallback")
 AHEAD = 3  # batches that each reader prepares
@@ -32,16 +30,50 @@ SHARED = Path("/dev/shm")  # where readers leave their batches
 Wanted = Mapping[str, tuple[np.ndarray, Tensor | None]]  # by stream: rows, and draws of their crops or None
 
 
+class ReadImages:
+    """Images that are read whenever they are asked for, and answer like one tensor `(n, c, h, w)` on the CPU.
+
+    Attributes:
+        shape: `(n, c, h, w)`; dtype: of an image.
+        readers: processes that read; 0: this process.
+        pinned: whether batches are in pinned memory, which a GPU copies from without waiting.
+        ahead: whether a stage has them read some batches ahead of its steps.
+    """
+
+    shape: Any
+    dtype: torch.dtype
+    readers: int
+    pinned: bool
+    ahead = True
+    device = torch.device("cpu")
+    is_cuda = False
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def read(self, rows: np.ndarray, draws: Tensor | None = None) -> Tensor:
+        """Return images `(b, c, h, w)`: whole, or random crops by random numbers `(b, 5+)`."""
+        raise NotImplementedError
+
+    def split(self, count: int) -> Iterator[Tensor]:
+        """Yield the images in chunks, as `torch.Tensor.split` does."""
+        every = np.arange(len(self))
+        steps: list[Wanted] = [{"": (every[at : at + count], None)} for at in range(0, len(self), count)]
+        return (found[""] for found in Readers(self)(steps))
+
+    def to(self, device: torch.device) -> Self:
+        """Return the same object, as each batch is moved separately."""
+        return self
+
+
 @dataclass(frozen=True)
-class StreamedImages:
-    """Images on disk that behave like a uint8 tensor `(n, 3, size, size)` on the CPU.
+class StreamedImages(ReadImages):
+    """Image files; a reader crops them at random where draws are given, else takes their centres.
 
     Attributes:
         root: folder of the side; names: file of each image, relative to it (text: a million `Path`s take a gigabyte).
         size: edge of the decoded images.
         short: length of the scaled short side, from which the centre is cropped; 0: `size`.
-        readers: processes that decode; 0: decode in this process.
-        pinned: whether batches are in pinned memory, which a GPU copies from without waiting.
     """
 
     root: Path
@@ -51,16 +83,11 @@ class StreamedImages:
     readers: int = 0
     pinned: bool = False
     dtype = torch.uint8
-    device = torch.device("cpu")
-    is_cuda = False
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
+    def shape(self) -> tuple[int, int, int, int]:  # type: ignore[override]
         """`(n, 3, size, size)`."""
         return (len(self.names), 3, self.size, self.size)
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def __getitem__(self, index: Any) -> Tensor:
         """Decode the images of an index tensor, array or slice, in threads."""
@@ -84,34 +111,12 @@ class StreamedImages:
         """Return the images of some rows without reading them."""
         return replace(self, names=tuple(self.names[row] for row in rows.tolist()))
 
-    def split(self, count: int) -> Iterator[Tensor]:
-        """Yield the images in chunks, as `torch.Tensor.split` does."""
-        every = np.arange(len(self))
-        steps: list[Wanted] = [{"": (every[at : at + count], None)} for at in range(0, len(self), count)]
-        return (found[""] for found in self.ahead(steps))
-
-    def ahead(self, steps: Sequence[Wanted]) -> Iterator[dict[str, Tensor]]:
-        """Yield the images of each step, decoded ahead by readers that end after the last step.
-
-        Raises:
-            IntegrityError: naming the file that cannot be decoded.
-        """
-        return Readers(self)(steps)
-
-    def readers_of_a_stage(self) -> "Readers":
-        """Return readers that continue from epoch to epoch."""
-        return Readers(self)
-
-    def to(self, device: torch.device) -> "StreamedImages":
-        """Return the same object, as each batch is moved separately."""
-        return self
-
 
 @dataclass(frozen=True)
 class Batches(Dataset[Any]):
     """Maps the rows that a step wants to a batch; if an image cannot be decoded, to the error message."""
 
-    images: Any  # what has `read(rows, draws)`
+    images: ReadImages
 
     def __getitem__(self, wanted: Mapping[str, tuple[np.ndarray, np.ndarray | None]]) -> dict[str, Tensor] | str:
         try:
@@ -141,10 +146,10 @@ class Readers:
     Their number changes no result: they draw no random numbers and do not use torch's global generator.
 
     Args:
-        images: what is read; it has `read(rows, draws)`, `shape`, `readers` and `pinned`.
+        images: what is read.
     """
 
-    def __init__(self, images: Any) -> None:
+    def __init__(self, images: ReadImages) -> None:
         self.images = images
         self._turn = Turn()
         self._loader: DataLoader[Any] | None = None
@@ -208,24 +213,7 @@ def read_image(path: Path, size: int, short: int = 0) -> Tensor:
     Raises:
         IntegrityError: naming the file that cannot be decoded.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(read_bytes(str(path)))) as image:
-            return torch.from_numpy(scaled(image, size, short))
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
-        raise IntegrityError(f"{path.parent.name}/{path.name}: the image cannot be decoded ({error})") from error
-
-
-def scaled(image: Any, size: int, short: int = 0) -> np.ndarray:
-    """Return a Pillow image as `(3, size, size)` uint8: the short side scaled to `short`, then the centre cropped."""
-    from PIL import Image
-
-    scale = (short or size) / min(image.size)
-    width, height = (max(size, round(edge * scale)) for edge in image.size)
-    left, top = (width - size) // 2, (height - size) // 2
-    resized = as_rgb(image).resize((width, height), Image.Resampling.BILINEAR)
-    return np.array(resized.crop((left, top, left + size, top + size))).transpose(2, 0, 1).copy()
+    return torch.from_numpy(by_pillow(read_checked(path), f"{path.parent.name}/{path.name}", size, short))
 
 
 def random_crop(path: Path, size: int, draws: Tensor) -> Tensor:

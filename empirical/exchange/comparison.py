@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from empirical.data.memory import given
+from empirical.data.memory import GivenExamples, given
 from empirical.exchange.arguments import known_arguments, memory_config
 from empirical.exchange.in_memory import (
     Model,
@@ -91,16 +91,11 @@ class Comparison:
 
 def _shown(row: Mapping[str, Any]) -> dict[str, str]:
     """Return a row as texts, with rate and options in one column, so that the table fits 80 characters."""
-    texts = {name: _cell(value) for name, value in row.items()}
+    real = {name: "" if np.isnan(value) else f"{value:.3g}" for name, value in row.items() if isinstance(value, float)}
+    texts = {name: real.get(name, str(value)) for name, value in row.items()}
     rate, options = texts.pop("lr"), texts.pop("options")
     texts["setting"] = ", ".join(filter(None, (rate and f"lr={rate}", options)))
     return {name: texts[name] for name in (*TEXTS, *(name for name in texts if name not in TEXTS))}
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return "" if np.isnan(value) else f"{value:.3g}"
-    return str(value)
 
 
 @known_arguments
@@ -150,13 +145,16 @@ def compare(
         raise reject("rates", tuple(rates), "numbers > 0")
     task = Task.of(model, retain, forget, device)
     task.warn_of_poor_fit()
-    scores = Scores.of(task, given("test", test), retrained)
-    rows = [scores.row({"method": NOTHING}, task.network(), None)]
-    if retrained is not None:
-        rows.append(scores.row({"method": "retrained"}, scores.networks["retrained"], None))
+    original, held_out = task.network(), given("test", test)
+    reference = (
+        network_of(on_device(retrained, original.device), task.images.train_images) if retrained is not None else None
+    )
+    scores = Scores(task, held_out, original, reference)
+    rows = [scores.row({"method": NOTHING}, original)]
+    if reference is not None:
+        rows.append(scores.row({"method": "retrained"}, reference))
     models: dict[tuple[str, str], Unlearned] = {}
-    nothing = scores.score(task.network(), "validation")
-    highest, best = nothing, None
+    highest, best = scores.score(original, "validation"), None
     for config in configs:
         tried = _searched(task, scores, config, sorted(rates), progress)
         pair = f"{config.method} by {config.rule}"
@@ -167,7 +165,7 @@ def compare(
         values = [one.value for one in tried]
         if len(values) > 1 and found.value in (min(values), max(values)):
             said.append(f"{pair}: the best of what was searched, {found.value:g}, is an end of it")
-        rows.append(scores.row(found.how, task_network(task, found.made), found.made))
+        rows.append(scores.row(found.how, network_of(found.made.model, task.images.train_images), found.made))
         models[config.method, config.rule] = found.made
         if found.score > highest:
             highest, best = found.score, found.how
@@ -176,11 +174,6 @@ def compare(
     for line in said:
         warn(line)
     return Comparison(rows, said, models, best, scores.target)
-
-
-def task_network(task: Task, made: Unlearned) -> Network:
-    """Return the network of an unlearned model."""
-    return network_of(made.model, task.images.train_images)
 
 
 def _configs(
@@ -207,37 +200,25 @@ def _configs(
     return found
 
 
-@dataclass(frozen=True)
 class Scores:
-    """Scores of models by their distance to target accuracies.
+    """Scores of models by their distance to target accuracies: the retrained model's, or the original's without one.
 
-    Attributes:
-        task: the retain and forget examples; images, labels: the test set.
-        networks: the retrained model, if there is one; goal: the target accuracies, by half and set.
-        target: the same in words.
+    Args:
+        task: the retain and forget examples; test: held-out ones.
+        original, retrained: the models by which the target is set.
     """
 
-    task: Task
-    images: Any
-    labels: np.ndarray
-    networks: dict[str, Network]
-    goal: dict[str, dict[str, float]]
-    target: str
-
-    @classmethod
-    def of(cls, task: Task, test: Any, retrained: Model | None) -> "Scores":
-        """Return scores with the target of the retrained model, or of the original if there is none."""
-        original = task.network()
+    def __init__(self, task: Task, test: GivenExamples, original: Network, retrained: Network | None) -> None:
         images_of(original, (task.images.train_images, task.images.train_labels), (test,))  # refuses wrong labels
-        here = cls(task, test.images, test.labels.numpy(), {}, {}, "")
-        if retrained is not None:
-            there = network_of(on_device(retrained, original.device), task.images.train_images)
-            goal = {half: here.accuracies(there, half) for half in HALVES}
-            return cls(task, here.images, here.labels, {"retrained": there}, goal, "1 is equal to the retrained model")
-        goal = {half: here.accuracies(original, half) for half in HALVES}
-        goal = {half: found | {"forget": found["test"]} for half, found in goal.items()}
-        words = "no retrained model was given, so 1 is the original's accuracy on retain and test, and on forget its"
-        return cls(task, here.images, here.labels, {}, goal, f"{words} test accuracy")
+        self.task, self.images, self.labels = task, test.images, test.labels.numpy()
+        self.goal = {half: self.accuracies(retrained or original, half) for half in HALVES}
+        self.target = "1 is equal to the retrained model"
+        if retrained is None:
+            self.goal = {half: found | {"forget": found["test"]} for half, found in self.goal.items()}
+            words = (
+                "no retrained model was given, so 1 is the original's accuracy on retain and test, and on forget its"
+            )
+            self.target = f"{words} test accuracy"
 
     def accuracies(self, network: Network, half: str) -> dict[str, float]:
         """Return a model's accuracy on the retain set and on a half of forget and test set."""
@@ -247,24 +228,24 @@ class Scores:
             "retain": (train, self.task.split.retain, train_labels), "forget": (train, seen.forget, train_labels),
             "test": (self.images, seen.test, self.labels),
         }  # fmt: skip
-        found = {}
-        for name, (images, rows, labels) in parts.items():
-            found[name] = float((answers(network, images, rows) == labels[rows]).mean())
-        return found
+        return {
+            name: float((answers(network, images, rows) == labels[rows]).mean())
+            for name, (images, rows, labels) in parts.items()
+        }
 
     def score(self, network: Network, half: str) -> float:
         """Return the tug of war on a half."""
         return tow(self.accuracies(network, half), self.goal[half])
 
-    def row(self, how: Mapping[str, Any], network: Network, made: Unlearned | None) -> dict[str, Any]:
+    def row(self, how: Mapping[str, Any], network: Network, made: Unlearned | None = None) -> dict[str, Any]:
         """Return a row of the table."""
         found = self.accuracies(network, "report")
-        cost = (made.log.gradient_evaluations, made.log.seconds) if made else (0, 0.0)
         options = ", ".join(f"{name}={value:g}" for name, value in how.get("method_options", {}).items())
         return {
             "method": how["method"], "rule": how.get("rule", ""), "lr": how.get("lr", np.nan), "options": options,
-            **{name: found[name] for name in SETS}, "tow": tow(found, self.goal["report"]), "gradients": cost[0],
-            "seconds": round(cost[1], 2),
+            **{name: found[name] for name in SETS}, "tow": tow(found, self.goal["report"]),
+            "gradients": made.log.gradient_evaluations if made else 0,
+            "seconds": round(made.log.seconds, 2) if made else 0.0,
         }  # fmt: skip
 
 
@@ -292,7 +273,7 @@ def _searched(task: Task, scores: Scores, config: RunConfig, rates: list[float],
             made = task.unlearned(altered(config, **settings), progress=progress)
         except DivergedError:
             return
-        score = scores.score(task_network(task, made), "validation")
+        score = scores.score(network_of(made.model, task.images.train_images), "validation")
         found.append(Tried(value, score, made, ({"method_options": own} if own else {}) | same | how))
 
     if not getattr(method, "steps", True):

@@ -29,7 +29,7 @@ from empirical.portable import check_portable
 from empirical.registry import metric
 from empirical.runs.evaluations import numbers_of
 from empirical.runs.unlearning import check_run, unlearning_stage
-from empirical.settings.keys import absent_metrics, ordered_metrics
+from empirical.settings.keys import absent_metrics, present_metrics
 from empirical.settings.run_config import RunConfig, altered
 from empirical.training.loop import Log, fit
 from repro.base.errors import ConfigError, DivergedError
@@ -331,7 +331,7 @@ def evaluate(
         for role in (role for role in reversed(outputs) if not outputs[role].finite()):  # the unlearned one first
             raise ConfigError(f"{role}: its outputs are not finite, so that no metric is defined on them")
         evaluation = Evaluation(config, images, split, outputs, reach, images.train_images, config.seed).as_asked()
-        for name in (one for one in ordered_metrics(config.metrics) if one not in absent):
+        for name in present_metrics(config):
             evaluation.result.update(found)
             numbers, arrays = numbers_of(name, evaluation)
             found |= numbers | arrays

@@ -1,4 +1,4 @@
-"""Import a checkpoint as the original of a run, and export the three models of a run for any program with torch."""
+"""Import a checkpoint as the original of a run, and export the three models of a run, with a card, for any program."""
 
 import hashlib
 import io
@@ -14,17 +14,26 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from empirical.exchange.model_card import ROLE_FILES, model_card
+from empirical.data.images import ImageSet
+from empirical.metrics.evaluation import SETS
 from empirical.models.network import Network, accuracy
 from empirical.runs.stages import FACTS, build_network, restore, weights
 from empirical.runs.workspace import Workspace
+from empirical.settings.keys import ROLE_STAGES
 from empirical.settings.run_config import RunConfig
+from repro import __version__
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 from repro.base.settings import build, reject
 from repro.records.identity import run_id
 from repro.records.outputs import write_outputs
 from repro.records.record import Record
 
+RECIPE = (
+    "dataset", "dataset_options", "n_train", "model", "pretrain", "pretrain_epochs", "pretrain_lr",
+    "pretrain_batch_size", "retrain", "original", "method", "method_options", "rule", "alpha", "difficulty",
+    "forget_fraction", "epochs", "lr", "batch_size", "mask_fraction", "augment", "corruption", "precision", "preset",
+)  # fmt: skip
+SEEDS = ("seed", "unlearn_seed", "forget_seed")
 LARGEST = 4.0  # GiB of a checkpoint; a larger one needs --largest
 # What safetensors and torch raise on files of another format.
 UNREADABLE = (RuntimeError, OSError, ValueError, TypeError, EOFError, KeyError, SafetensorError)
@@ -158,7 +167,7 @@ def export_models(record: Record, workspace: Workspace, folder: Path, *, force: 
     """
     config = build(RunConfig, record.config)
     parents = record.result["parents"]
-    ids = {role: parents[stage] for role, stage in ROLE_FILES.items() if stage in parents}
+    ids = {role: parents[stage] for role, stage in ROLE_STAGES.items() if stage in parents}
     kept = {role: known for role, one in ids.items() if (known := workspace.store.read_model(one))}
     lost = [role for role in ids if role not in kept]
     if lost:
@@ -187,3 +196,72 @@ def exported_program(network: Network, shape: tuple[int, ...]) -> bytes:
     except (RuntimeError, ValueError, TypeError, AssertionError):  # control flow that depends on data, mostly
         return b""
     return buffer.getvalue()
+
+
+def model_card(
+    record: Record, config: RunConfig, images: ImageSet, *, hashes: Mapping[str, str], portable: bool
+) -> str:
+    """Return the card as Markdown with the front matter of a hub."""
+    head = ["---", "license: mit", "library_name: pytorch", "tags: [machine-unlearning, sharpness-aware]", "---", ""]
+    title = f"# {config.model} on {config.dataset}: {config.method} with {config.rule}, run {record.run_id}"
+    about = [
+        title, "",
+        f"Written by sharpness-aware-unlearning {__version__}: {', '.join(hashes)}. The original was trained on all",
+        "images, the retrained one afresh without the forget set; the unlearned one is the original after unlearning.",
+        "", "Licence: MIT for the weights made here; the terms of the data set and of an imported original stay",
+        "theirs.", "",
+    ]  # fmt: skip
+    loading = loading_lines(config, images, portable, list(hashes)[-1])
+    parts = [*head, *about, *loading, *_numbers(record, hashes), *_settings(config), *_files(hashes)]
+    return "\n".join(parts) + "\n"
+
+
+def loading_lines(config: RunConfig, images: ImageSet, portable: bool, role: str) -> list[str]:
+    """Return the part of a card that loads the weights of a role and normalizes images as the network does."""
+    shape = ", ".join(map(str, images.image_shape))
+    kind = ", dtype=torch.float64" if config.precision == "fp64" else ""
+    mean, std = (
+        f"torch.tensor({[round(value, 6) for value in part]}{kind})[:, None, None]"
+        for part in (images.mean, images.std)
+    )
+    normalized = "(images - mean) / std"
+    if config.fidelity.normalizes_twice(config.dataset):  # as the released code does (D16)
+        normalized = f"({normalized} - mean) / std"
+    if not portable:
+        return ["## Loading", "", "torch.export cannot write this architecture down; build it with the package:", "",
+                "```python", "from empirical.registry import load", "from safetensors.torch import load_file",
+                f"model = load('models', NAME)(({shape}), {images.classes})",
+                f'model.load_state_dict(load_file("{role}.safetensors"))', "```", ""]  # fmt: skip
+    return [
+        "## Loading", "", "Torch and safetensors, nothing else:", "", "```python",
+        "import torch", "from safetensors.torch import load_file", "", f"mean = {mean}", f"std = {std}",
+        'network = torch.export.load("network.pt2").module()',
+        f'network.load_state_dict(load_file("{role}.safetensors"))',
+        f"logits = lambda images: network({normalized})", "```", "",
+        f"`images` are floats in [0, 1] of shape (n, {shape}).", "",
+    ]  # fmt: skip
+
+
+def _numbers(record: Record, hashes: Mapping[str, str]) -> list[str]:
+    lines = ["## Numbers", "", "Accuracies in [0, 1].", "", "| model | retain | forget | test |", "|---|---|---|---|"]
+    for role in hashes:
+        prefix = "" if role == "unlearned" else f"{role}_"
+        values = [record.result.get(f"{prefix}{name}_accuracy") for name in SETS]
+        lines.append(f"| {role} | " + " | ".join("-" if one is None else f"{one:.4f}" for one in values) + " |")
+    tow = record.result.get("tow")
+    lines += [
+        "",
+        "ToW (tug of war, 1 is the retrained model): " + ("not measured" if tow is None else f"{tow:.4f}"),
+        "",
+    ]
+    return lines
+
+
+def _settings(config: RunConfig) -> list[str]:
+    seeds = ", ".join(f"{name} {getattr(config, name)}" for name in SEEDS)
+    rows = [f"| {name} | {getattr(config, name)} |" for name in RECIPE if getattr(config, name) != ""]
+    return ["## Recipe", "", f"Seeds: {seeds}.", "", "| setting | value |", "|---|---|", *rows, ""]
+
+
+def _files(hashes: Mapping[str, str]) -> list[str]:
+    return ["## Hashes", "", *(f"- `{role}.safetensors` sha256 {digest}" for role, digest in hashes.items())]

@@ -38,11 +38,15 @@ class RandomLabel:
     def loss(self, part: str, batch: Mapping[str, Examples], logits: Logits) -> Tensor:
         """Return the mean over the batch of the rows that belong to `part`."""
         mixed = batch["mixed"]
-        losses = F.cross_entropy(logits(mixed.images), mixed.labels, reduction="none")
-        if part == "all":
-            return losses.mean()
-        rows = mixed.forget if part == "forget" else ~mixed.forget
-        return torch.where(rows, losses, torch.zeros_like(losses)).sum() / len(losses)
+        return mean_of(part, F.cross_entropy(logits(mixed.images), mixed.labels, reduction="none"), mixed)
+
+
+def mean_of(part: str, losses: Tensor, mixed: Examples) -> Tensor:
+    """Return what the rows of a part add to the mean of the losses `(b,)` of a mixed batch; `all` is the mean."""
+    if part == "all":
+        return losses.mean()
+    rows = mixed.forget if part == "forget" else ~mixed.forget
+    return torch.where(rows, losses, torch.zeros_like(losses)).sum() / len(losses)
 
 
 def join(forget: Rows, retain: Rows) -> Rows:

@@ -38,7 +38,7 @@ class Retrain(Finetune):
 
 @method("l1_sparse", label="L1-sparse", marker="D", place=4, reads=("retain",))
 @dataclass(frozen=True)
-class L1Sparse:
+class L1Sparse(Finetune):
     """`L = mean_R CE + a_t sum |w|`, `a_t = strength max(0, 1 - t / (epochs - dense_epochs))` (Jia et al. 2023).
 
     The penalty is part of the loss in both passes of SAM. t is the epoch.
@@ -47,19 +47,13 @@ class L1Sparse:
     strength: float = setting(5e-4, "penalty in the first epoch", symbol="a_0", low=0)
     dense_epochs: int = setting(0, "last epochs without penalty", low=0)
     epochs: int = setting(5, "epochs of the stage; taken from the run", low=1)
-    parts = ("all",)
 
     def __post_init__(self) -> None:
         check(self)
 
-    def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]:
-        """Return one pass over the retain set."""
-        return [Segment({"retain": sets.retain})]
-
     def loss(self, part: str, batch: Mapping[str, Examples], logits: Logits) -> Tensor:
         """Return cross entropy and penalty; the epoch is read on the device."""
-        retain = batch["retain"]
         sparse = self.epochs - self.dense_epochs
         decay = (1 - logits.epoch / sparse).clamp(min=0) if sparse > 0 else 0.0
         size = torch.stack([weight.abs().sum() for weight in logits.network.parameters()]).sum()
-        return F.cross_entropy(logits(retain.images), retain.labels) + self.strength * decay * size
+        return super().loss(part, batch, logits) + self.strength * decay * size

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from empirical.methods.relabel import join
+from empirical.methods.relabel import join, mean_of
 from empirical.models.network import Network, fresh
 from empirical.training.batches import Examples, Rows, Segment, Sets
 from empirical.training.step import Logits, Start, frozen_copy
@@ -49,11 +49,7 @@ class BadTeacher:
             stranger = logits.prepared.logits(mixed.images)
         teacher = torch.where(mixed.forget[:, None], stranger, logits.original(mixed.images))
         ours, theirs = (F.log_softmax(one / self.temperature, dim=1) for one in (logits(mixed.images), teacher))
-        losses = F.kl_div(ours, theirs, reduction="none", log_target=True).sum(1)
-        if part == "all":
-            return losses.mean()
-        rows = mixed.forget if part == "forget" else ~mixed.forget
-        return torch.where(rows, losses, torch.zeros_like(losses)).sum() / len(losses)
+        return mean_of(part, F.kl_div(ours, theirs, reduction="none", log_target=True).sum(1), mixed)
 
 
 def share(rows: Rows, part: float, generator: torch.Generator) -> Rows:

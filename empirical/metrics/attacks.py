@@ -176,14 +176,11 @@ def threshold_attack(evaluation: Evaluation) -> dict[str, Any]:
 
 def membership_scores(outputs: Outputs, labels: np.ndarray) -> dict[str, np.ndarray]:
     """Return four scores by name, each `(n,)` and higher for likely members."""
-
-    def scores(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        p = probabilities(logits)
-        four = (-losses(logits, labels), confidence(p, labels), -entropy(p), -modified_entropy(p, labels))
-        return np.stack(four, axis=1)
-
-    found = scores(outputs.logits, labels)
-    return dict(zip(("loss", "confidence", "entropy", "m_entropy"), np.ascontiguousarray(found.T), strict=True))
+    p = probabilities(outputs.logits)
+    return {
+        "loss": -losses(outputs.logits, labels), "confidence": confidence(p, labels), "entropy": -entropy(p),
+        "m_entropy": -modified_entropy(p, labels),
+    }  # fmt: skip
 
 
 def threshold_numbers(members: np.ndarray, others: np.ndarray) -> dict[str, float]:

@@ -136,11 +136,7 @@ def better_than_nothing(numbers: Mapping[str, Any]) -> bool:
 
 
 def judgement(numbers: Mapping[str, Any]) -> str:
-    """Return a sentence that says whether unlearning was better than doing nothing, and if not, what to try.
-
-    Args:
-        numbers: the numbers of `accuracy` and `tow` by name, for all three models.
-    """
+    """Return a sentence that says whether unlearning was better than doing nothing, and if not, what to try."""
     own, untouched = numbers["tow"], numbers["original_tow"]
     if better_than_nothing(numbers):
         by = own - untouched
@@ -202,10 +198,9 @@ def distances(evaluation: Evaluation) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for role in ("unlearned", "original"):
         for name in SETS:
-            apart = _apart(*(evaluation.on(r, name)[0].logits for r in (role, "retrained")))
-            divergence, distance = np.ascontiguousarray(apart.T)
-            found[f"{prefix(role)}jsd_{name}"] = float(divergence.mean())
-            found[f"{prefix(role)}activation_distance_{name}"] = float(distance.mean())
+            p, q = (probabilities(evaluation.on(one, name)[0].logits) for one in (role, "retrained"))
+            found[f"{prefix(role)}jsd_{name}"] = float(jensen_shannon(p, q).mean())
+            found[f"{prefix(role)}activation_distance_{name}"] = float(np.linalg.norm(p - q, axis=1).mean())
         layers = weight_distances(evaluation.networks[role](), evaluation.networks["retrained"]())
         found[f"{prefix(role)}weight_distance"] = list(layers.values())
         found["weight_layers"] = list(layers)
@@ -214,12 +209,6 @@ def distances(evaluation: Evaluation) -> dict[str, Any]:
     for role in ("unlearned", "original", "retrained"):
         found[f"{prefix(role)}zrf"] = zero_retrain_forgetting(evaluation.on(role, "forget")[0].logits, random)
     return found
-
-
-def _apart(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Return the divergence and the distance between the probabilities of two models for each image, `(n, 2)`."""
-    p, q = probabilities(ours), probabilities(theirs)
-    return np.stack([jensen_shannon(p, q), np.linalg.norm(p - q, axis=1)], axis=1)
 
 
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> np.ndarray:

@@ -21,11 +21,7 @@ from repro.records.weights import same_weights
 
 
 class Overflowed(ArithmeticError):
-    """A model gives outputs that are not finite, though its weights are.
-
-    Args:
-        models: their roles.
-    """
+    """Models of these roles give outputs that are not finite, though their weights are."""
 
     def __init__(self, models: list[str]) -> None:
         super().__init__(f"outputs are not finite: {', '.join(models)}")
@@ -34,9 +30,6 @@ class Overflowed(ArithmeticError):
 
 def measure(experiment: Experiment, models: Models) -> dict[str, str]:
     """Return the ids of the evaluations of every metric the config names and needs; the missing ones are made now.
-
-    Args:
-        experiment: config, images and split; models: what is measured.
 
     Raises:
         Overflowed: when a model's logits are not finite: no metric is defined on them.

@@ -1,6 +1,5 @@
 """The data of a run, and the functions that train its models: the original, the retrained and the unlearned one."""
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -8,25 +7,28 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from empirical.augmentation.augment import augmentation
 from empirical.data.forget import Split, choose_forget, train_rows
 from empirical.data.images import ImageSet
-from empirical.methods.retain import Retrain
 from empirical.metrics.coefficients import coefficient_observer
 from empirical.metrics.evaluation import measured
 from empirical.models.network import Network, accuracy
 from empirical.runs.imports import imported_index
-from empirical.runs.stages import FACTS, Trained, build_network, checksum_of, read_stage, restore, train_stage
+from empirical.runs.stages import (
+    FACTS,
+    Trained,
+    build_network,
+    checksum_of,
+    read_stage,
+    restore,
+    train_afresh,
+    train_stage,
+)
 from empirical.runs.subset_models import memorization_scores
 from empirical.runs.unlearning import build_method, unlearning_stage
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import StageKey, again_key, original_id, pretrain_key, retrain_key, unlearn_key
-from empirical.settings.rule_labels import parse_legs
 from empirical.settings.run_config import RunConfig
-from empirical.training.batches import row_sets
 from empirical.training.loop import Observe
-from empirical.training.rules import RuleContext, build_rule
-from empirical.training.step import Stage
 from repro.base.errors import MissingDataError
 from repro.records.identity import derive_seed, digest
 from repro.records.leases import in_turn
@@ -91,14 +93,7 @@ class Models(NamedTuple):
 
 
 def prepare(config: RunConfig, workspace: Workspace) -> Experiment:
-    """Load the images of a run and choose its forget set.
-
-    A forget set that is graded by memorization may train subset models first.
-
-    Args:
-        config: the run, with the digest of its data.
-        workspace: store, device and shared state.
-    """
+    """Load the images of a run whose data are identified, and choose its forget set; this may train subset models."""
     images = workspace.dataset(config)
 
     def choose() -> Split:
@@ -178,26 +173,10 @@ def _copy(experiment: Experiment, original: Trained) -> Network:
 
 
 def _train_afresh(experiment: Experiment, key: StageKey, rows: np.ndarray) -> Trained:
-    """Return a model trained on some rows from fresh weights, with the rules and hyperparameters of its key."""
-    config, workspace = experiment.config, experiment.workspace
-    seed = derive_seed(config.seed, key.stage, *([key.unlearn_seed] if key.unlearn_seed else []))
-
-    def train() -> Trained:
-        with workspace.claim(key.id):
-            network = experiment.new_network(seed)
-            if known := read_stage(workspace, key, network):
-                return known
-            sets = row_sets(experiment.images, key.hyperparameters, rows, rows[:0], device=workspace.device)
-            legs, held = parse_legs(key.rule, key.hyperparameters.epochs), workspace.train_images(config)
-            rule, *later = (build_rule(label, RuleContext(list)) for label, _ in legs)
-            begins = itertools.accumulate(epochs for _, epochs in legs[:-1])
-            stage = Stage(
-                Retrain(), rule, sets, key.hyperparameters, held, augmentation(config, held.dtype), seed,
-                later=dict(zip(begins, later, strict=True)), group=workspace.group,
-            )  # fmt: skip
-            return train_stage(workspace, key, network, stage)
-
-    return workspace.remember(key.id, train)
+    """Return a model trained on some rows from fresh weights; runs of one process share it."""
+    seed = derive_seed(experiment.config.seed, key.stage, *([key.unlearn_seed] if key.unlearn_seed else []))
+    workspace = experiment.workspace
+    return workspace.remember(key.id, lambda: train_afresh(experiment.config, workspace, key, rows, seed))
 
 
 def trajectory_observer(experiment: Experiment) -> Observe:

@@ -55,11 +55,7 @@ def compute_run(config: RunConfig, workspace: Workspace) -> tuple[Record, bool]:
     """Compute a run; return its record, and whether this process computed it (another one may have done it meanwhile).
 
     It prepares the data, trains the models, measures them, and writes the record last. Processes that train together
-    train every model; then the first one measures and writes.
-
-    Args:
-        config: what to run, with the digest of its data.
-        workspace: store, device and shared state.
+    train every model; then the first one measures and writes. The config has the digest of its data.
 
     Raises:
         Held: when another process computes the run or one of its stages and the workspace is not patient.

@@ -1,22 +1,29 @@
 """A stage: trained once and kept in the store, or read from there; what its network is made of."""
 
 import hashlib
+import itertools
 import sys
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from empirical.augmentation.augment import augmentation
 from empirical.data.images import ImageSet
+from empirical.methods.retain import Retrain
 from empirical.models.network import Network, drawing_from
 from empirical.registry import load as load_registered
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import StageKey
+from empirical.settings.rule_labels import parse_legs
 from empirical.settings.run_config import RunConfig
+from empirical.training.batches import row_sets
 from empirical.training.loop import Log, Observe, fit
+from empirical.training.rules import RuleContext, build_rule
 from empirical.training.step import Stage
 from repro.base.ending import Stopped
 from repro.base.errors import IntegrityError
@@ -40,6 +47,25 @@ class Trained:
     network: Network
     facts: dict[str, Any]
     checksum: str | None = None
+
+
+def train_afresh(config: RunConfig, workspace: Workspace, key: StageKey, rows: np.ndarray, seed: int) -> Trained:
+    """Return a model trained on some rows from fresh weights, by the rules and hyperparameters of its key."""
+    with workspace.claim(key.id):
+        images = workspace.dataset(config)
+        network = build_network(config, images, seed=seed, device=workspace.device)
+        if known := read_stage(workspace, key, network):
+            return known
+        held = workspace.train_images(config)
+        legs = parse_legs(key.rule, key.hyperparameters.epochs)
+        rule, *later = (build_rule(label, RuleContext(list)) for label, _ in legs)
+        begins = itertools.accumulate(epochs for _, epochs in legs[:-1])
+        stage = Stage(
+            Retrain(), rule, row_sets(images, key.hyperparameters, rows, rows[:0], device=workspace.device),
+            key.hyperparameters, held, augmentation(config, held.dtype), seed,
+            later=dict(zip(begins, later, strict=True)), group=workspace.group,
+        )  # fmt: skip
+        return train_stage(workspace, key, network, stage)
 
 
 def read_stage(workspace: Workspace, key: StageKey, network: Network) -> Trained | None:

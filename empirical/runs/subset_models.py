@@ -6,18 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from empirical.augmentation.augment import augmentation
 from empirical.data.memorization import draw_subsets, filled, summarize_subsets
-from empirical.methods.retain import Retrain
 from empirical.models.network import Network, predict
 from empirical.registry import forget_set
-from empirical.runs.stages import build_network, read_stage, train_stage
+from empirical.runs.stages import train_afresh
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import subset_key
 from empirical.settings.run_config import ESTIMATE, MemorizationConfig, RunConfig, config_for
-from empirical.training.batches import row_sets
-from empirical.training.rules import Plain
-from empirical.training.step import Stage
 from repro.base.errors import ConfigError
 from repro.base.progress import track
 from repro.base.settings import reject
@@ -106,15 +101,9 @@ class SubsetModels:
         Raises:
             ConfigError: when its training diverged, because its answers then say nothing about memorization.
         """
-        training, device = self.config.training(), self.workspace.device
-        images, held = self.workspace.dataset(training), self.workspace.train_images(training)
-        settings, inside = training.pretraining(), np.flatnonzero(subset)
-        seed, key = derive_seed(self.config.seed, "subset", number), subset_key(training, self.config.fraction, number)
-        with self.workspace.claim(key.id):
-            network = build_network(training, images, seed=seed, device=device)
-            sets = row_sets(images, settings, inside, inside[:0], device=device)
-            stage = Stage(Retrain(), Plain(), sets, settings, held, augmentation(training, held.dtype), seed)
-            model = read_stage(self.workspace, key, network) or train_stage(self.workspace, key, network, stage)
+        training, seed = self.config.training(), derive_seed(self.config.seed, "subset", number)
+        key = subset_key(training, self.config.fraction, number)
+        model = train_afresh(training, self.workspace, key, np.flatnonzero(subset), seed)
         if model.facts["diverged_at"]:
             raise self._diverged(number)
         return model.network

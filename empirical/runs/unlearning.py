@@ -12,9 +12,10 @@ from empirical.data.forget import Split
 from empirical.data.images import ImageSet
 from empirical.models.network import Network
 from empirical.registry import dataset, forget_set, load, needs_shadows
+from empirical.settings.rule_labels import parse_legs
 from empirical.settings.run_config import ONE_LOSS, RunConfig
 from empirical.training.batches import row_sets
-from empirical.training.rules import RuleContext, build_rule, loss_parts, method_rule
+from empirical.training.rules import RuleContext, build_rule, method_rule
 from empirical.training.saliency import forget_gradient, saliency_mask
 from empirical.training.step import Method, Stage, Start, frozen_copy
 from empirical.training.together import ALONE, Processes
@@ -42,11 +43,16 @@ def check_run(config: RunConfig) -> None:
     Raises:
         ConfigError: naming the setting, what it allows, and the remedy.
     """
-    method, fidelity, epochs = build_method(config), config.fidelity, config.pretrain_epochs
-    for field, label in {"pretrain": config.pretrain, "retrain": config.retrain_rule}.items():
-        if loss_parts(label, epochs, fidelity) != {"all"}:
-            raise reject(field, label, ONE_LOSS, "there is no forget set to train on")
-    if not loss_parts(config.rule, epochs, fidelity) <= set(method.parts):
+    method, context = build_method(config), RuleContext(list, config.fidelity)
+
+    def parts(schedule: str) -> set[str]:
+        legs = parse_legs(schedule, config.pretrain_epochs)
+        return {part for label, _ in legs for part in build_rule(label, context).parts}
+
+    for field, schedule in {"pretrain": config.pretrain, "retrain": config.retrain_rule}.items():
+        if parts(schedule) != {"all"}:
+            raise reject(field, schedule, ONE_LOSS, "there is no forget set to train on")
+    if not parts(config.rule) <= set(method.parts):
         allowed = "a rule of one loss (sgd, sam-..., asam-..., masked-...)"
         raise reject("rule", config.rule, allowed, f"{config.method} has no separate retain and forget loss")
     estimates, graded = dataset(config.dataset).estimates, forget_set(config.difficulty).graded
@@ -108,15 +114,7 @@ def _prepared(stage: Stage, network: Network) -> Stage:
 
 
 def forget_mask(config: RunConfig, images: ImageSet, held: Tensor, split: Split, network: Network) -> list[Tensor]:
-    """Return the saliency mask of the original model, on the CPU: True on the forget side, a tensor per parameter.
-
-    Args:
-        config: the fraction of weights that are salient, and the switches.
-        images: the labels of the training images.
-        held: the images that are trained on.
-        split: the rows to forget.
-        network: the original model.
-    """
+    """Return the saliency mask of the original model by the images it trains on: see `saliency_mask`, on the CPU."""
     gradient = forget_gradient(network, held, images.train_labels, torch.from_numpy(split.forget))
     mask = saliency_mask(gradient, config.mask_fraction, polarity=config.fidelity.mask_polarity)
     return [part.cpu() for part in mask]

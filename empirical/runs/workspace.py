@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -41,6 +42,7 @@ class Workspace:
         patient: whether to wait for a run or stage that another process computes; otherwise it raises `Held`, so
             that a grid goes on with another run.
         group: the processes that train every stage of a run together; the first of them writes.
+        since: when this work began, in seconds since the epoch; what failed before it may be tried again.
     """
 
     store: Store
@@ -48,6 +50,7 @@ class Workspace:
     deadline: float | None = None
     patient: bool = True
     group: Processes = ALONE
+    since: float = field(default_factory=time.time)
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
     _said: set[str] = field(default_factory=set, repr=False)
 
@@ -96,7 +99,7 @@ class Workspace:
             MissingDataError: when it would fall back and a GPU is required.
         """
         together, on_gpu = self.group.size > 1, self.device.type == "cuda"
-        fits = images.is_cuda or (on_gpu and hasattr(images, "ahead"))
+        fits = images.is_cuda or (on_gpu and getattr(images, "ahead", False))
         if self.runtime.engine != "graph" or (fits and not together):
             return self.runtime.engine
         why = "processes exchange gradients" if together else "images are read one by one, not ahead"

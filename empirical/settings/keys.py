@@ -128,10 +128,10 @@ def _key(config: RunConfig, stage: str, **more: Any) -> StageKey:
     )  # fmt: skip
 
 
-def _not_default(settings: Any, only: tuple[str, ...] | None = None) -> dict[str, Any]:
-    found = {field.name: getattr(settings, field.name) for field in fields(settings)}
-    defaults = {field.name: field.default for field in fields(settings)}
-    return {name: value for name, value in found.items() if value != defaults[name] and (only is None or name in only)}
+def _not_default(settings: Any, only: tuple[str, ...]) -> dict[str, Any]:
+    """Return those of some settings that are not at their defaults."""
+    named = ((field, getattr(settings, field.name)) for field in fields(settings) if field.name in only)
+    return {field.name: value for field, value in named if value != field.default}
 
 
 def forget_choice(config: RunConfig) -> str:
@@ -180,16 +180,10 @@ ROLE_STAGES = {"original": "pretrain", "retrained": "retrain", "unlearned": "unl
 
 
 def evaluation_keys(config: RunConfig, parents: Mapping[str, str]) -> dict[str, EvaluationKey]:
-    """Return the keys of the metrics a run asks for and of the metrics they need; each comes after what it needs.
-
-    Args:
-        config: the run.
-        parents: ids of its stages and of its forget set, as in its record.
-    """
+    """Return the keys of the metrics a run asks for and of the metrics they need; each comes after what it needs."""
     stages = {role: parents[stage] for role, stage in ROLE_STAGES.items() if stage in parents}
     keys: dict[str, EvaluationKey] = {}
-    absent = absent_metrics(config)
-    for name in (name for name in ordered_metrics(config.metrics) if name not in absent):
+    for name in present_metrics(config):
         facts = metric(name)
         # n_test and rows_measured identify no stage, but every number depends on them.
         settings = _not_default(config, (*facts.reads, "n_test", "rows_measured")) | _not_default(
@@ -207,6 +201,12 @@ def absent_metrics(config: RunConfig) -> dict[str, str]:
         return {}
     asked = dict.fromkeys((*config.metrics, *ordered_metrics(config.metrics)))
     return {name: "needs a retrained model, and retrain = none" for name in asked if _compares(name)}
+
+
+def present_metrics(config: RunConfig) -> list[str]:
+    """Return the metrics that a finished run of a config has: those it names and those they need, in this order."""
+    absent = absent_metrics(config)
+    return [name for name in ordered_metrics(config.metrics) if name not in absent]
 
 
 def _compares(name: str) -> bool:

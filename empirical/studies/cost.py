@@ -84,12 +84,9 @@ class Rates:
 
     Attributes:
         measured: by pace, the rate and its source; of a pace that several are about, the last.
-        given: operations a second that somebody states for a card, 0 where nobody does; example: what they are about.
     """
 
     measured: dict[Pace, Rate] = field(default_factory=dict)
-    given: float = 0.0
-    example: Pace | None = None
 
     @classmethod
     def known(
@@ -104,7 +101,7 @@ class Rates:
             per_second: images a second of a plain gradient that somebody states for a card; it takes the place of all.
         """
         if per_second and example is not None:
-            return cls(given=per_second * operations(example), example=example)
+            return cls({example._replace(dataset=""): Rate(per_second, "--images-per-second", "a card", False)})
         ordered = sorted(benchmarks, key=lambda one: one.config.get("device") != "cpu")  # a card's rate stands
         found = {pace: rate for record in ordered for pace, rate in _of_benchmark(record)}
         return cls(found | _of_stages(store))
@@ -112,9 +109,6 @@ class Rates:
     def of(self, pace: Pace) -> Rate | None:
         """Return the rate of a pace: its own, else a benchmark's, else that of the largest network known, scaled."""
         work = operations(pace)
-        if self.given:
-            other = self.example is None or (self.example.model, self.example.edge) != (pace.model, pace.edge)
-            return Rate(self.given / work, "--images-per-second", "a card", other) if work else None
         same = [rate for one, rate in self.measured.items() if one.dataset in ("", pace.dataset)
                 and one[1:3] == pace[1:3] and one.edge in (0, pace.edge)]  # fmt: skip
         if same:

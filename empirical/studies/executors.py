@@ -1,8 +1,8 @@
-"""Compute runs one after the other, or in several processes; a failure costs only its own run.
+"""One loop computes runs, in this process, in workers and in the jobs of a cluster: whoever gets a run's lease has it.
 
 A run is postponed while another process computes it or one of its stages. When only such runs are left, this process
-waits. A signal or a time limit takes effect between two runs, inside a stage at its next checkpoint, and in a wait at
-once.
+waits. A failure costs only its own run. A signal or a time limit takes effect between two runs, inside a stage at its
+next checkpoint, and in a wait at once.
 """
 
 import multiprocessing
@@ -10,11 +10,13 @@ import os
 import signal
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import accumulate
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -27,7 +29,8 @@ from repro.base.ending import Ending, Stopped, end_with_parent
 from repro.base.errors import DiskFullError, ReproError, of_the_system
 from repro.records.damage import collected, name_damage
 from repro.records.identity import run_id
-from repro.records.leases import Held, in_turn, pauses, sleep
+from repro.records.leases import Held, in_turn
+from repro.records.record import Record
 from repro.records.store import Store
 
 Groups = list[list[RunConfig]]
@@ -57,12 +60,20 @@ class GridReport:
     signal: int = 0
     edges: list[str] = field(default_factory=list)
 
+    @property
+    def ended(self) -> set[str]:
+        """The ids of the runs that are done, found or failed."""
+        return {*self.done, *self.found, *self.failed}
+
     def merge(self, other: "GridReport") -> None:
-        """Add the outcome of a part of the grid."""
-        for name in ("done", "found", "diverged"):
-            getattr(self, name).extend(getattr(other, name))
-        self.failed.update(other.failed)
-        self.failure_code = self.failure_code or other.failure_code
+        """Add the outcome of a part; of what several processes say of a run the first word stands."""
+        ended = self.ended
+        self.failure_code = self.failure_code or (other.failure_code if other.failed.keys() - ended else 0)
+        self.failed |= {one: message for one, message in other.failed.items() if one not in ended}
+        self.found = [one for one in self.found if one not in other.done]
+        self.found += [one for one in other.found if one not in ended]
+        self.done += other.done
+        self.diverged += other.diverged
         self.remaining += other.remaining
         self.interrupted |= other.interrupted
         self.signal = self.signal or other.signal
@@ -85,10 +96,9 @@ def run_groups(
     for config in configs:
         check_run(config)
     workspace = Workspace(store, runtime, deadline, patient=False)
+    missing = sum(not _is_there(config, workspace) for config in configs) if workers > 1 else 0
     # Processes that find every run there would each load torch for nothing.
-    if workers <= 1 or sum(not _is_there(config, workspace) for config in configs) <= 1:
-        return run_all(configs, workspace)
-    return _in_processes(spread(groups, workers), workspace, workers)
+    return _in_processes(groups, workspace, min(workers, missing)) if missing > 1 else run_all(configs, workspace)
 
 
 def _is_there(config: RunConfig, workspace: Workspace) -> bool:
@@ -100,39 +110,41 @@ def _is_there(config: RunConfig, workspace: Workspace) -> bool:
     return False
 
 
-def spread(groups: Groups, workers: int) -> Groups:
-    """Return the groups; the largest are halved until there is one for every process."""
-    groups = list(groups)
-    while groups and len(groups) < workers and max(map(len, groups)) > 1:
-        groups.sort(key=len)
-        last = groups.pop()
-        groups += [last[: len(last) // 2], last[len(last) // 2 :]]
-    return groups
+def run_all(
+    configs: list[RunConfig], workspace: Workspace,
+    tell: Callable[[RunConfig | None, GridReport], None] = lambda config, report: None,
+) -> GridReport:  # fmt: skip
+    """Compute the runs that nobody else has, one by one; after a failure the others go on, unless the disk is full.
 
-
-def run_all(configs: list[RunConfig], workspace: Workspace, *, wait: bool = True) -> GridReport:
-    """Compute runs one by one; after a failure the others go on, unless the disk is full.
-
-    Raises:
-        Held: when another process computes all remaining runs and `wait` is false.
+    Args:
+        configs: the runs, in the order in which they are tried.
+        workspace: store, runtime and deadline.
+        tell: called with each run that begins, and with None and its report when it has ended or another process
+            turned out to have it.
     """
-    report = GridReport(remaining=len(configs))
+    whole = GridReport(remaining=len(configs))
 
     def attempt(config: RunConfig) -> None:
-        run_one(config, workspace, report)
-        report.remaining -= 1
+        report = GridReport()
+        tell(config, report)
+        try:
+            run_one(config, workspace, report)
+        finally:
+            tell(None, report)
+        whole.merge(report)
+        whole.remaining -= 1
         if report.failure_code == DiskFullError.exit_code:
             raise Full
 
     try:
-        in_turn(configs, attempt, wait=wait, deadline=workspace.deadline)
+        in_turn(configs, attempt, deadline=workspace.deadline)
     except Full:
-        report.interrupted = True
+        whole.interrupted = True
     except KeyboardInterrupt:
-        report.stops(Stopped(signal.SIGINT))
+        whole.stops(Stopped(signal.SIGINT))
     except Stopped as stopped:
-        report.stops(stopped)
-    return report
+        whole.stops(stopped)
+    return whole
 
 
 class Full(Exception):
@@ -154,7 +166,7 @@ def run_one(config: RunConfig, workspace: Workspace, report: GridReport) -> None
         if found is not None and complete(found, config):
             report.found.append(identity)
             return
-        if found is not None and found.status == "failed" and not workspace.runtime.retry_failed:
+        if found is not None and found.status == "failed" and not _retried(found, workspace):
             raise ReproError(f"{found.result.get('error', 'failed before')}; try it again with --retry-failed")
         if workspace.deadline is not None and time.time() >= workspace.deadline:
             raise Stopped(0)
@@ -170,6 +182,12 @@ def run_one(config: RunConfig, workspace: Workspace, report: GridReport) -> None
     else:
         (report.done if fresh else report.found).append(identity)
         report.diverged += [identity] * (fresh and record.status == "diverged")
+
+
+def _retried(failed: Record, workspace: Workspace) -> bool:
+    """Return whether a failed run is tried again: if that is asked for, once, whichever process does it."""
+    ended = datetime.fromisoformat(failed.provenance["finished"]).timestamp()
+    return workspace.runtime.retry_failed and ended < workspace.since
 
 
 def save_failure(config: RunConfig, workspace: Workspace, error: Exception) -> ReproError:
@@ -190,57 +208,33 @@ class Killed(RuntimeError):
 
 
 class Worker:
-    """A process that gets one run after another and sends a report for each.
+    """A process that computes the runs that nobody else has, and says which it begins and how each ended.
 
     Args:
         workspace: store, runtime and deadline; the process builds an equal workspace.
+        configs: the runs, in the order in which it tries them.
     """
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, configs: list[RunConfig]) -> None:
         context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.workspace = workspace
-        settings = (workspace.store.root, workspace.runtime, workspace.deadline)
-        self.process = context.Process(target=_work, args=(theirs, *settings), daemon=True)
+        self.connection, theirs = context.Pipe(duplex=False)
+        self.workspace, self.configs = workspace, configs
+        self.config: RunConfig | None = None  # what it has in hand
+        settings = (workspace.store.root, workspace.runtime, workspace.deadline, workspace.since)
+        self.process = context.Process(target=_work, args=(theirs, configs, *settings), daemon=True)
         self.process.start()
         theirs.close()  # so that its death is an end of file here
-        self.group: list[RunConfig] = []
-        self.config: RunConfig | None = None
 
-    def take(self, left: Groups) -> bool:
-        """Send the next run of its group, or of the next group; return whether there was one."""
-        if not self.group and left:
-            self.group = list(left.pop())
-        self.config = self.group.pop(0) if self.group else None
-        if self.config is not None:
-            with suppress(OSError):  # it died since: `answer` notices
-                self.connection.send(self.config)
-        return self.config is not None
-
-    def answer(self) -> GridReport:
-        """Wait for the report on its run and return it.
-
-        Raises:
-            Held: when another process computes the run or one of its stages.
-            Killed: when the process died first.
-        """
-        try:
-            report, damage = self.connection.recv()
-        except (EOFError, OSError):
-            self.process.join()
-            code = self.process.exitcode or 0
-            how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-            raise Killed(f"its process was {how}; memory may have run out") from None
-        for line in damage:
-            name_damage(line)
-        if isinstance(report, str):
-            raise Held(report)
-        return report
+    def killed(self) -> Killed:
+        """Return how it died, as an error of the run that it had in hand."""
+        self.process.join()
+        code = self.process.exitcode or 0
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        return Killed(f"its process was {how}; memory may have run out")
 
     def end(self) -> None:
-        """Let the process end."""
-        with suppress(OSError):
-            self.connection.send(None)
+        """Let the process end, at its next checkpoint if that comes within five seconds."""
+        self.process.terminate()
         self.process.join(5)
         if self.process.is_alive():
             self.process.kill()
@@ -262,96 +256,79 @@ def one_a_gpu(workspace: Workspace, count: int) -> list[Workspace]:
 
 
 def _in_processes(groups: Groups, workspace: Workspace, count: int) -> GridReport:
-    """Keep every process busy with its own group; a process that dies loses its run and is replaced.
-
-    A run that another process on the store computes comes after the rest, and is tried again after a pause.
-    """
-    report, left, later, due = GridReport(), list(reversed(groups)), [], 0.0
-    crew = [Worker(one) for one in one_a_gpu(workspace, min(count, len(groups)))]
-    pause = pauses()
+    """Return the report of several processes; each begins at another group, and one that dies is replaced."""
+    configs, report = [config for group in groups for config in group], GridReport()
+    pairs = zip(one_a_gpu(workspace, count), starts(groups, count), strict=True)
+    crew = [Worker(one, configs[start:] + configs[:start]) for one, start in pairs]
     try:
-        while True:
-            report.interrupted |= report.failure_code == DiskFullError.exit_code
-            if later and time.monotonic() >= due:
-                left, later = [[config] for config in reversed(later)] + left, []
-            if report.failure_code != DiskFullError.exit_code:
-                for worker in crew:
-                    _ = worker.config is None and worker.take(left)
-            busy = [worker for worker in crew if worker.config is not None]
-            if not busy and (report.interrupted or not later):
-                break
-            seconds = max(0.0, due - time.monotonic()) if later else None
-            if not busy:
-                sleep(seconds or 0.0, workspace.deadline)
-            for worker in _heard(busy, seconds):
-                postponed = len(later)
-                crew[crew.index(worker)] = _settle(worker, later, report)
-                if len(later) > postponed:
-                    due = time.monotonic() + next(pause)
-                else:
-                    pause = pauses()
-    except (KeyboardInterrupt, Stopped) as stopped:
-        _stop(crew, report, stopped.signal if isinstance(stopped, Stopped) else signal.SIGINT)
+        try:
+            while crew and len(report.ended) < len(configs):
+                _hear(crew, report)
+            # Processes that die before they come to a run are not replaced.
+            if len(report.ended) < len(configs) and not report.interrupted:
+                report.merge(run_all(configs, workspace))
+        except (KeyboardInterrupt, Stopped) as stopped:
+            report.stops(stopped if isinstance(stopped, Stopped) else Stopped(signal.SIGINT))
+            for worker in crew:
+                worker.process.terminate()
+            while crew:  # until each has written its checkpoint
+                _hear(crew, report)
     finally:
-        report.remaining += len(later) + sum(map(len, left)) + sum(len(worker.group) for worker in crew)
+        report.remaining = len(configs) - len(report.ended)
         for worker in crew:
             worker.end()
     return report
 
 
-def _heard(busy: list[Worker], seconds: float | None) -> list[Worker]:
-    """Return the workers that sent a report or died; none if that takes longer than `seconds`."""
-    by_connection: dict[Any, Worker] = {worker.connection: worker for worker in busy}
-    return [by_connection[one] for one in wait(list(by_connection), seconds)] if busy else []
+def starts(groups: Groups, count: int) -> list[int]:
+    """Return the places in the joined groups at which `count` processes begin: each at a group, if there are enough."""
+    heads = [0, *accumulate(map(len, groups))]
+    places = heads[:-1] if len(groups) >= count else range(heads[-1])
+    return [places[len(places) * number // count] for number in range(count)]
 
 
-def _settle(worker: Worker, later: list[RunConfig], report: GridReport) -> Worker:
-    """Record the run of a worker, or postpone it; return the worker that continues its group: a new one if it died."""
-    config, worker.config = worker.config, None
+def _hear(crew: list[Worker], report: GridReport) -> None:
+    """Take what the workers say; one that died over a run has lost it, and another one goes on in its place."""
+    for connection in wait([worker.connection for worker in crew]):
+        worker = next(one for one in crew if one.connection is connection)
+        try:
+            worker.config, part, damage = worker.connection.recv()
+        except (EOFError, OSError):
+            crew.remove(worker)
+            if worker.config is not None and not report.interrupted:
+                crew.append(_successor(worker, report))
+            continue
+        for line in damage:
+            name_damage(line)
+        report.merge(part)
+
+
+def _successor(worker: Worker, report: GridReport) -> Worker:
+    """Record the run that a dead worker had in hand as failed, and return a worker that goes on with the others."""
+    config, workspace = worker.config, worker.workspace
     assert config is not None
-    try:
-        report.merge(worker.answer())
-    except Held:
-        later.append(config)
-    except Killed as error:
-        workspace = worker.workspace
-        identity = run_id(workspace.runtime.kind, config)
-        with suppress(ReproError):
-            identity = run_id(workspace.runtime.kind, workspace.identified(config))
-        report.fails(identity, save_failure(config, workspace, error))
-        successor = Worker(workspace)
-        successor.group, worker.group = worker.group, []
-        return successor
-    return worker
+    identity = run_id(workspace.runtime.kind, config)
+    with suppress(ReproError):
+        identity = run_id(workspace.runtime.kind, workspace.identified(config))
+    if identity not in report.ended:
+        report.fails(identity, save_failure(config, workspace, worker.killed()))
+    return Worker(workspace, worker.configs)
 
 
-def _stop(crew: list[Worker], report: GridReport, number: int) -> None:
-    """Send each worker SIGTERM once, and record what it reports before it ends."""
-    report.interrupted, report.signal = True, report.signal or number
-    for worker in crew:
-        if worker.process.pid and worker.process.is_alive():
-            os.kill(worker.process.pid, signal.SIGTERM)
-    for worker in crew:
-        if worker.config is not None:
-            try:
-                report.merge(worker.answer())
-            except (Killed, Held):
-                report.remaining += 1  # it sent no report: the run counts as not reached
-
-
-def _work(connection: Connection, root: Path, runtime: Runtime, deadline: float | None) -> None:
-    """Compute the runs that the parent sends; the parent handles Ctrl-C."""
+def _work(
+    connection: Connection, configs: list[RunConfig], root: Path, runtime: Runtime, deadline: float | None, since: float
+) -> None:
+    """Compute runs for a parent that handles Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Ending().listen(interrupt=False)
     end_with_parent()
-    workspace = Workspace(Store(root), runtime, deadline, patient=False)
-    with suppress(EOFError, OSError, Stopped):
-        while (config := connection.recv()) is not None:
-            with collected() as damage:
-                try:
-                    report = run_all([config], workspace, wait=False)
-                except Held as held:
-                    report = held.name
-            connection.send((report, damage))
-            if isinstance(report, GridReport) and report.signal:
-                break
+    with suppress(OSError, Stopped), collected() as damage:  # the parent may be gone, or not wait any longer
+
+        def tell(config: RunConfig | None, report: GridReport) -> None:
+            connection.send((config, report, list(damage)))
+            damage.clear()
+
+        workspace = Workspace(Store(root), runtime, deadline, patient=False, since=since)
+        report = run_all(configs, workspace, tell)
+        tell(None, GridReport(interrupted=report.interrupted, signal=report.signal))
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # there is nothing left to end

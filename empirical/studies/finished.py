@@ -15,7 +15,7 @@ from empirical.settings.run_config import (
     Runtime,
     altered,
     config_for,
-)
+)  # fmt: skip
 from repro.base.settings import build
 from repro.records.identity import digest, identifying
 from repro.records.pack import PackedStore
@@ -74,8 +74,12 @@ class Finished:
 
         A run that lacks some of its metrics is among them if the others are measured as its config asks.
         """
-        looked = ((config, self.look(KIND, config)) for config in configs)
-        return [record for config, record in looked if record and _measured_alike(record, config)]
+        found = []
+        for config in configs:
+            if record := self.look(KIND, config):
+                there = tuple(name for name in config.metrics if name in record.result.get("evaluations", {}))
+                found += [record] if complete(record, altered(config, metrics=there) if there else config) else []
+        return found
 
     def in_store(self, config: RunConfig) -> bool:
         """Return whether the store itself has the run, with every metric it names."""
@@ -89,12 +93,6 @@ class Finished:
         """Return whether the scores of an estimate are there, so that its subset models are not needed."""
         found = (_matching(known, ESTIMATE, config) for known in (self._own, self._committed))
         return any("reliability" in one.result for records in found for one in records)
-
-
-def _measured_alike(record: Record, config: RunConfig) -> bool:
-    """Return whether the numbers that a record has are measured as its config asks."""
-    there = tuple(name for name in config.metrics if name in record.result.get("evaluations", {}))
-    return complete(record, altered(config, metrics=there) if there else config)
 
 
 def hard_to_forget(config: RunConfig, runtime: Runtime) -> RunConfig:
@@ -137,9 +135,6 @@ def with_data(configs: Iterable[RunConfig], runtime: Runtime, models: Finished |
     """Return the configs with what identifies a run: the digest of its data set, and the id of an imported model.
 
     Those whose files are not here keep theirs empty, and those whose model is not here its name.
-
-    Args:
-        configs: of a recipe; runtime: names the folder of local data; models: where imported ones are looked for.
     """
     digests: dict[tuple[str, str], str] = {}
     originals: dict[str, str] = {}

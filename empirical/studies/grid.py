@@ -13,7 +13,7 @@ from empirical.settings.keys import EvaluationKey
 from empirical.settings.run_config import FLOOR, KIND, SEARCH, RunConfig, Runtime
 from empirical.studies.executors import GridReport, run_groups
 from empirical.studies.finished import Finished
-from empirical.studies.pool import pool_runs
+from empirical.studies.measure import pool_runs
 from empirical.studies.recipe import Recipe
 from empirical.studies.search import SearchResult, edges
 from empirical.studies.watch import Watch

@@ -1,28 +1,36 @@
-"""Add metrics to finished runs: to one, or to every finished run of a study."""
+"""Numbers of finished runs: metrics that are added to them, and metrics that pool runs of many seeds."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from empirical.registry import metric, needs_shadows
-from empirical.settings.keys import complete
+import numpy as np
+
+from empirical.metrics.pooled import Pool
+from empirical.registry import load, metric, needs_shadows
+from empirical.settings.keys import ROLE_STAGES, EvaluationKey, complete
 from empirical.settings.rule_labels import parse_value
 from empirical.settings.run_config import KIND, RunConfig, Runtime, config_for
 from empirical.studies.finished import Finished
 from empirical.studies.plan import own_passes, passes_of, subset_stages
-from empirical.studies.pool import pool_runs
 from empirical.studies.recipe import load_recipe
 from repro.base.ending import Stopped
 from repro.base.errors import ConfigError, MissingDataError, ReproError
 from repro.base.settings import build, choose, named_once
+from repro.records.identity import digest
 from repro.records.pack import readers
+from repro.records.provenance import collect
 from repro.records.record import Record, pick, read_records
 from repro.records.store import Store
 
 # Settings of measuring, which do not identify a run. A trajectory can only be recorded during training.
 MEASURING = [f.name for f in fields(RunConfig) if not f.metadata.get("identifies", True)]
 MEASURING = [name for name in MEASURING if name not in ("metrics", "trajectory")]
+FEWEST = 4  # runs that are pooled: two on either side of a comparison
+SEEDS = ("seed", "unlearn_seed")
 
 
 def runs_of(what: str, store: Store, runtime: Runtime) -> list[Record]:
@@ -120,3 +128,55 @@ def _passes_to_retrain(records: Sequence[Record], configs: Sequence[RunConfig], 
             passes |= {stage: count for (_, stage), count in subset_stages(config_for(config)).items()}
         found |= {stage: count for stage, count in passes.items() if store.find_model(stage) is None}
     return found
+
+
+def pool_runs(records: Iterable[Record], metrics: Sequence[str], store: Store, *, study: str = "") -> list[Record]:
+    """Return the pooled evaluations of runs, one a metric and group of runs that differ in their seeds only.
+
+    Args:
+        records: finished runs; those that lack what a metric reads, or a retrained model, are not pooled by it, and
+            groups of fewer than four are left out. Runs on other forget sets, or measured on other images, form other
+            groups. Of several unlearning seeds of a training seed only the lowest counts, because they share the
+            original and the retrained model.
+        metrics: names of metrics; those that look at one run are ignored.
+        store: where the evaluations are kept.
+        study: for their provenance.
+    """
+    wanted = [name for name in metrics if metric(name).pooled]
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for record in records if wanted else ():
+        if record.status == "ok" and "retrain" in record.result["parents"]:
+            rest = {key: value for key, value in record.identity.items() if key not in SEEDS}
+            groups[digest([rest, record.result["parents"]["forget_set"], _scope(record)])].append(record)
+    found = []
+    for group, name in product(groups.values(), wanted):
+        pool: dict[int, Record] = {}
+        for record in sorted(group, key=lambda one: [one.config[seed] for seed in SEEDS]):
+            if all(need in record.result.get("evaluations", {}) for need in metric(name).needs):
+                pool.setdefault(record.config["seed"], record)
+        if len(pool) >= FEWEST:
+            found.append(_pooled(name, list(pool.values()), store, study))
+    return found
+
+
+def _pooled(name: str, group: list[Record], store: Store, study: str) -> Record:
+    """Return the evaluation of a pool; its key has the number of test images and the versions of what it reads."""
+    parents, scope = [record.result["parents"] for record in group], _scope(group[0])
+    stages = {role: sorted(one[stage] for one in parents) for role, stage in ROLE_STAGES.items()}
+    settings: dict[str, Any] = scope | ({"n_test": count} if (count := group[0].config.get("n_test", 0)) else {})
+    settings |= {need: metric(need).version for need in metric(name).needs if metric(need).version > 1}
+    key = EvaluationKey(name, metric(name).version, stages, parents[0]["forget_set"], settings=settings, pooled=True)
+    if found := store.find_evaluation(key):
+        return found
+    values = load("metrics", name)(Pool([record.arrays() for record in group]))
+    arrays = {key: value for key, value in values.items() if isinstance(value, np.ndarray)}
+    labels = {key: value for key, value in group[0].result["labels"].items() if key not in SEEDS}
+    numbers = {key: value for key, value in values.items() if key not in arrays}
+    result = {"labels": labels, "runs": [record.run_id for record in group], **scope, **numbers}
+    return store.save_evaluation(key, result=result, arrays=arrays, provenance=collect(study=study))
+
+
+def _scope(record: Record) -> dict[str, str]:
+    """Return which half of the images a run's numbers are about; nothing where it is all of them."""
+    part = record.result.get("rows_measured", "all")
+    return {} if part == "all" else {"rows_measured": part}

@@ -5,7 +5,7 @@ Nothing here loads torch or an image.
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
@@ -76,55 +76,45 @@ class Plan:
         return {name: hours_at(work, rates[work.pace]) for name, work in self.work.items()}
 
     @property
-    def hours(self) -> float:
-        """Hours of one process, without the work whose rate is unknown."""
-        return sum(hours or 0.0 for hours in self.hours_by_work.values())
-
-    @property
     def unmeasured(self) -> set[str]:
         """Models whose rate is unknown."""
         return {work.pace.model for name, work in self.work.items() if self.hours_by_work[name] is None}
 
     def hours_with(self, tasks: int) -> float:
-        """Return the hours that several processes take at best; work starts after the work it needs."""
+        """Return the hours that processes take at best without work of unknown rate; it starts after what it needs."""
         return hours_together(self.work, {name: hours or 0.0 for name, hours in self.hours_by_work.items()}, tasks)
 
 
 def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rates: Rates | None = None) -> Plan:
     """Return what is missing of a study, and what it costs.
 
-    Args:
-        recipe: the study.
-        store: where trained stages are looked for.
-        runtime: names the folder of local data.
-        finished: the runs that exist.
-        rates: how fast stages train; None takes those of the store's own stages.
+    A plan does not know the rows of a forget set, so it names a stage that depends on them by the settings that choose
+    them. The record of a run tells the real ids of its stages.
     """
     study = recipe.resolve(finished, runtime)
-    rows, searching = study.rows(finished), {(KIND, config): one for config, one in study.open.items()}
-    growing = sum(not one.place for one in study.searches)
-    found = Plan(growing=growing, rates=rates or Rates.known(store))
-    shelf = _Shelf(store)
+    rows, real = study.rows(finished), {}
     for row in rows:
         if not row.open and (record := finished.look(row.kind, row.config)):
-            shelf.learn((row.kind, row.config), record.result.get("parents", {}))
-    seen: set[Stage] = set()
+            real |= _real_ids(row, record.result.get("parents", {}))
+    found = Plan(growing=sum(not one.place for one in study.searches), rates=rates or Rates.known(store))
+
+    @cache
+    def in_store(name: str) -> bool:
+        return store.find_model(real.get(name, name)) is not None
+
     for row in rows:
-        run, config = (row.kind, row.config), row.config
-        found.committed += row.kind == KIND and not row.done and finished.in_a_committed_study(config)
-        stages = {} if row.done else _stages(config, finished)
-        needed = {stage: cost for stage, cost in stages.items() if stage not in seen and not shelf.has(stage[1])}
-        seen |= set(needed)
-        trained = row.done or config.method == "retrain" or shelf.has(run_name(*run))
-        own = 0.0 if trained else own_passes(config)
+        works: list[Work] = []
         if not row.done:
-            first = tuple(run_name(*trial) for trial in searching[run].asked) if row.open else ()
+            first = tuple(work_name("measure", *trial) for trial in study.open[row.config].asked) if row.open else ()
             kept = recipe.keep_models and row.kind == KIND
-            _add(found, run, stages, list(needed), own=own, first=first, kept=kept)
-        found.rows.append(PlanRow(**vars(row), passes=sum(needed.values()) + own))
+            works = _missing(row, lambda name: name in found.work or in_store(name), finished, first=first, kept=kept)
+            found.work |= {work.id: work for work in works}
+            found.committed += row.kind == KIND and finished.in_a_committed_study(row.config)
+        passes = sum((work.passes for work in works if work.kind != "measure"), 0.0)
+        found.rows.append(PlanRow(**vars(row), passes=passes))
     found.unseen = tuple(sorted(finished.unseen))
-    found.unscored = tuple(sorted({config.dataset for row in rows if _unscored(config := row.config)}))
-    named = {one for row in found.rows if not row.done for one in _imported(row.config)}
+    found.unscored = tuple(sorted({row.config.dataset for row in rows if _unscored(row.config)}))
+    named = {one for row in rows if not row.done for one in _imported(row.config)}
     found.absent = tuple(sorted(one for one in named if not store.starting(one[1])))
     return found
 
@@ -132,41 +122,20 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rat
 _identity = cache(run_id)  # a run is named as often as another waits for it
 
 
-def run_name(kind: str, config: RunConfig) -> str:
-    """Return the name of a run's measuring among the work of a plan."""
-    return f"measure {_identity(kind, config)}"
+def work_name(what: str, kind: str, config: RunConfig) -> str:
+    """Return the name of what belongs to one run alone among the work of a plan: `measure` or `unlearn`."""
+    return f"{what} {_identity(kind, config)}"
 
 
-class _Shelf:
-    """Which trained stages a store has, by the names that a plan gives them.
-
-    A plan does not know the rows of a forget set, so it names a stage that depends on them by the settings that choose
-    them. The record of a run tells the real ids of its stages.
-
-    Args:
-        store: where the weights are.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._ids: dict[str, str] = {}
-        self._there: dict[str, bool] = {}
-
-    def learn(self, run: tuple[str, RunConfig], parents: Mapping[str, str]) -> None:
-        """Take the real ids of a run's stages from its record."""
-        config, rows = run[1], forget_choice(run[1])
-        if "unlearn" in parents:
-            name = again_key(config, rows).id if config.method == "retrain" else run_name(*run)
-            self._ids[name] = parents["unlearn"]
-        if "retrain" in parents:
-            self._ids[retrain_key(config, rows).id] = parents["retrain"]
-
-    def has(self, name: str) -> bool:
-        """Return whether the store has the weights of a stage."""
-        key = self._ids.get(name, name)
-        if key not in self._there:
-            self._there[key] = self._store.find_model(key) is not None
-        return self._there[key]
+def _real_ids(row: StudyRow, parents: Mapping[str, str]) -> dict[str, str]:
+    """Return the ids of a run's stages in its record by the names that a plan gives them."""
+    config, rows, found = row.config, forget_choice(row.config), {}
+    if "unlearn" in parents:
+        own = again_key(config, rows).id if config.method == "retrain" else work_name("unlearn", row.kind, config)
+        found[own] = parents["unlearn"]
+    if "retrain" in parents:
+        found[retrain_key(config, rows).id] = parents["retrain"]
+    return found
 
 
 def _imported(config: RunConfig) -> list[tuple[str, str]]:
@@ -179,46 +148,39 @@ def _unscored(config: RunConfig) -> bool:
     return forget_set(config.difficulty).graded and not config.scores and not dataset(config.dataset).estimates
 
 
-def _add(
-    found: Plan, run: tuple[str, RunConfig], stages: Mapping[Stage, float], needed: list[Stage], *,
-    own: float, first: tuple[str, ...], kept: bool,
-) -> None:  # fmt: skip
-    """Add the work of a run.
+def _missing(
+    row: StudyRow, there: Callable[[str], bool], finished: Finished, *, first: tuple[str, ...], kept: bool
+) -> list[Work]:
+    """Return the work of a run that is neither done nor planned: its stages, then its measuring.
 
     Args:
-        found: the plan; run: its kind and config.
-        stages: all it shares with others, and their passes; needed: those that nothing before it has.
-        own: passes of its unlearning; first: the trials of its search; kept: whether its weights are kept.
+        row: the run; there: whether a stage of a name is.
+        finished: the runs that exist.
+        first: the trials of its search, which come before; kept: whether its unlearned weights are kept.
     """
-    config = run[1]
-    images, test = (
-        config.n_train or dataset(config.dataset).images,
-        config.n_test or dataset(config.dataset).test_images,
-    )
-    pace, subset = pace_of(config), pace_of(config_for(config))
-    grades = tuple(name for (stage, name) in stages if stage == "subset")
-    for stage, name in needed:
-        passes = stages[stage, name]
-        one, needs = (subset, ()) if stage == "subset" else (pace, grades if stage == "retrain" else ())
-        weights = 4 * model_weights(one.model)
-        found.work[name] = Work(name, stage, one, passes, passes * images, needs, weights)
-    shared = [name for (stage, name) in stages if stage in ("pretrain", "subset")]
-    beside = (
-        (config.forget_batch_size or config.batch_size) / config.batch_size if method(config.method).beside else 0.0
-    )
-    measured = run_name(*run)
-    trained = measured.replace("measure", "unlearn")
-    if own:
-        weights = 4 * model_weights(config.model) if kept else 0
-        examples = own * images * (1 + beside)
-        found.work[trained] = Work(trained, "unlearn", pace, own, examples, (*shared, *first), weights)
-    against = [name for (stage, name) in stages if stage == "retrain"]
+    config, known, stages = row.config, dataset(row.config.dataset), _stages(row.config, finished)
+    images, test = config.n_train or known.images, config.n_test or known.test_images
+    pace, of_subsets, works = pace_of(config), pace_of(config_for(config)), []
+
+    def named(*kinds: str) -> tuple[str, ...]:
+        return tuple(name for kind, name in stages if kind in kinds)
+
+    for (kind, name), passes in stages.items():
+        if not there(name):
+            own, needs = of_subsets if kind == "subset" else pace, named("subset") if kind == "retrain" else ()
+            works.append(Work(name, kind, own, passes, passes * images, needs, 4 * model_weights(own.model)))
+    unlearned = work_name("unlearn", row.kind, config)
+    if config.method != "retrain" and not there(unlearned):
+        passes, size = own_passes(config), config.batch_size
+        beside = (config.forget_batch_size or size) / size if method(config.method).beside else 0.0
+        needs, weights = (*named("pretrain", "subset"), *first), 4 * model_weights(config.model) if kept else 0
+        works.append(Work(unlearned, "unlearn", pace, passes, passes * images * (1 + beside), needs, weights))
     # Classifying an image costs a third of its gradient. Original and retrained model are measured by the first run
     # that needs them, the unlearned one by its own run.
-    models = 1 + sum(stage in ("pretrain", "retrain") for stage, _ in needed)
-    looks = models / 3 * (images + test + looks_of_metrics(config)) if images else 0.0
-    passes = models / 3 if images else 0.0
-    found.work[measured] = Work(measured, "measure", pace, passes, looks, (*against, *shared, trained))
+    models = 1 + sum(work.kind in ("pretrain", "retrain") for work in works)
+    passes, needs = models / 3 if images else 0.0, (*named("retrain"), *named("pretrain", "subset"), unlearned)
+    looks = passes * (images + test + looks_of_metrics(config))
+    return [*works, Work(work_name("measure", row.kind, config), "measure", pace, passes, looks, needs)]
 
 
 def looks_of_metrics(config: RunConfig) -> int:

@@ -117,12 +117,7 @@ class Recipe:
         return [run for one in settings for value in self.search.values for run in self.search.trials(one, value)]
 
     def resolve(self, finished: Finished, runtime: Runtime) -> StudyRuns:
-        """Return the runs of the study with the values that finished runs decide, and with the digests of their data.
-
-        Args:
-            finished: the runs that exist: trials decide values, and committed runs may be left out.
-            runtime: names the folder of local data.
-        """
+        """Return the runs of the study with the digests of their data and the values that finished runs decide."""
         stated = with_data((config for config in self.runs() if False in self._searched[config]), runtime, finished)
         known: dict[RunConfig, SearchResult] = {}
         found: dict[RunConfig, SearchResult] = {}

@@ -81,7 +81,6 @@ class Search:
     factor: float = setting(0.0, "ratio of a value past an end to the one at it; 0: of the last two there", low=0)
     furthest: int = setting(4, "values that may be added past each end", low=0, high=1000)
     finer: bool = setting(False, "also try the values halfway between the winner and its neighbours")
-    floor_seed: int = setting(0, "seed of the second retrained model; 0 is the one after `seed`", low=0)
     at: Mapping[str, Any] = field(
         default_factory=dict, metadata={"help": "settings that the trials take instead of the run's"}
     )
@@ -98,8 +97,6 @@ class Search:
             raise reject("factor", self.factor, "0 or > 1")
         if len(set(self.seeds)) < len(self.seeds):
             raise reject("more_seeds", list(self.more_seeds), f"seeds that differ from each other and from {self.seed}")
-        if self.floor_seed in self.seeds and self.floor_seed:
-            raise reject("floor_seed", self.floor_seed, "none of the seeds of the search: a floor has two of them")
         try:
             _ = self.grid
         except OverflowError:
@@ -145,8 +142,7 @@ class Search:
     def retrained(self, setting: RunConfig) -> RunConfig:
         """Return the run of a second retrained model, whose `1 - ToW` is the noise floor of a setting."""
         rest = {name: DEFAULTS[name] for name in UNLEARNING}
-        seed = self.floor_seed or setting.seed + 1
-        return altered(setting, **rest, method="retrain", rule=setting.retrain_rule, unlearn_seed=seed)
+        return altered(setting, **rest, method="retrain", rule=setting.retrain_rule, unlearn_seed=setting.seed + 1)
 
     def look(self, setting: RunConfig, finished: Finished) -> SearchResult:
         """Return the state of a setting's search by the finished runs, and which runs it needs next."""
@@ -182,7 +178,7 @@ class Search:
     def facts(self, found: SearchResult) -> dict[str, Any]:
         """Return the facts of a search for the record of a run."""
         curve = [[value, found.curve[value]] for value in sorted(found.curve)]
-        seeds: dict[str, Any] = {"seed": self.seed, "floor_seed": self.floor_seed or self.seed + 1}
+        seeds: dict[str, Any] = {"seed": self.seed, "floor_seed": self.seed + 1}
         seeds |= {"more_seeds": list(self.more_seeds)} if self.more_seeds else {}
         numbers = {"original_tow": found.untouched, "floor": found.floor, "curve": curve, **seeds}
         best = {"name": self.name, "value": found.value, "tow": dict(found.curve).get(found.value or 0)}

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from empirical.settings.run_config import RunConfig, Runtime
+from empirical.settings.run_config import Runtime
 from empirical.studies.finished import Finished
 from empirical.studies.recipe import Recipe
 from repro.records.leases import Lease
@@ -64,13 +64,7 @@ class Status:
 
 
 def status_of(recipe: Recipe, store: Store, runtime: Runtime) -> Status:
-    """Return where a study stands.
-
-    Args:
-        recipe: the study.
-        store: where its runs are, and the leases of those who compute them.
-        runtime: names the folder of local data.
-    """
+    """Return where a study stands."""
     held = {lease.name: lease for lease in store.leases.all() if not lease.gone}
     known = {record.run_id: record for record in store.records()}
     finished = Finished(readers(store))
@@ -88,7 +82,9 @@ def status_of(recipe: Recipe, store: Store, runtime: Runtime) -> Status:
             ended += [record] if record else []
         else:
             state, detail = ("searching" if row.open else "pending"), ""
-        rows.append(StatusRow(row.run_id, row.kind, _title(row.config), state, detail))
+        one = row.config
+        title = f"{one.method} {one.rule} on {one.difficulty} after {one.pretrain}, seed {one.seed}"
+        rows.append(StatusRow(row.run_id, row.kind, title, state, detail))
     counts = Counter(row.state for row in rows)
     left = sum(counts[state] for state in OPEN)
     return Status(
@@ -102,10 +98,6 @@ def status_of(recipe: Recipe, store: Store, runtime: Runtime) -> Status:
 def where(lease: Lease) -> str:
     """Return the host and process that hold a lease, as text."""
     return f"{lease.host.partition('?')[0]} process {lease.pid}"
-
-
-def _title(config: RunConfig) -> str:
-    return f"{config.method} {config.rule} on {config.difficulty} after {config.pretrain}, seed {config.seed}"
 
 
 def _pace(finished: list[Record]) -> float:

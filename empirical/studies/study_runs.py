@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from empirical.registry import forget_set
-from empirical.settings.keys import absent_metrics, ordered_metrics
+from empirical.settings.keys import present_metrics
 from empirical.settings.run_config import ESTIMATE, KIND, RunConfig, config_for
 from empirical.studies.finished import Finished
 from empirical.studies.search import SearchResult
@@ -68,7 +68,7 @@ class StudyRuns:
         graded = (config for config in self.runs if forget_set(config.difficulty).graded and not config.scores)
         scores = {run_id(ESTIMATE, estimate) for estimate in {config_for(config) for config in graded if config.data}}
         ids = (tuple(sorted({*found} - {""})) for found in (runs, search, scores))
-        metrics = {run: _metrics(config) for run, config in zip(runs, self.runs, strict=True) if run}
+        metrics = {run: tuple(present_metrics(config)) for run, config in zip(runs, self.runs, strict=True) if run}
         return RunList(*ids, open=len(self.open) + runs.count(""), metrics=metrics)
 
     @property
@@ -83,9 +83,3 @@ def _identity(kind: str, config: RunConfig, finished: Finished) -> str:
         return run_id(kind, config)
     record = finished.look(kind, config)
     return record.run_id if record else ""
-
-
-def _metrics(config: RunConfig) -> tuple[str, ...]:
-    """Return the metrics that a finished run of this config has."""
-    absent = absent_metrics(config)
-    return tuple(name for name in ordered_metrics(config.metrics) if name not in absent)

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from empirical.data.images import ImageSet
+from empirical.data.stream import Readers, ReadImages
 from empirical.settings.run_config import Hyperparameters
 from repro.records.identity import derive_seed
 
@@ -108,17 +109,17 @@ class Feed:
     """Batches of images on disk, decoded before their steps and copied to the device without waiting.
 
     Args:
-        images: the images, an `empirical.data.stream.StreamedImages`.
+        images: the images.
         crops: whether images are cropped and mirrored when they are read, by their random numbers.
         device: device of the batches.
         own: returns this process's rows of a batch of a given size.
     """
 
-    def __init__(self, images: Any, *, crops: bool, device: torch.device, own: Callable[[int], slice]) -> None:
+    def __init__(self, images: ReadImages, *, crops: bool, device: torch.device, own: Callable[[int], slice]) -> None:
         self.images, self.crops, self.device, self.own = images, crops, device, own
         self._orders: Mapping[str, Order] = {}
         self._next = 0
-        self._readers = images.readers_of_a_stage()
+        self._readers = Readers(images)  # the same from epoch to epoch
         self._read: Iterator[dict[str, Tensor]] = iter(())
 
     def __call__(self, orders: Mapping[str, Order], number: int) -> dict[str, tuple[Tensor, ...]]:

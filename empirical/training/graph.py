@@ -92,22 +92,6 @@ class CudaGraphs:
 
 
 @dataclass
-class Stopwatch:
-    """Seconds spent on work that happens once: code generation in a step's first call, and recording."""
-
-    seconds: float = 0.0
-
-    @contextmanager
-    def running(self, graphs: Graphs) -> Iterator[None]:
-        """Add the time of a block, measured with an idle device at both ends."""
-        graphs.wait()
-        started = time.perf_counter()
-        yield
-        graphs.wait()
-        self.seconds += time.perf_counter() - started
-
-
-@dataclass
 class Captured:
     """The graph of a step for given streams and batch sizes.
 
@@ -124,12 +108,6 @@ class Captured:
     examples: int = 0
 
 
-def count(ran: dict[str, int], *ways: str) -> None:
-    """Count a step under each way it ran."""
-    for way in ways:
-        ran[way] = ran.get(way, 0) + 1
-
-
 class GraphRunner:
     """Runs the steps of a training stage; it replays a graph for each combination of streams and batch sizes.
 
@@ -141,21 +119,14 @@ class GraphRunner:
         images: all training images `(n, c, h, w)` on the network's device; None if `fetch` returns images.
         fetch: returns the inputs of a step by stream: row numbers or images, then labels, flags and random numbers.
         graphs: records and replays.
-        preparing: measures the time of each first step, which generates code, and of recording.
-        ran: counts steps by how they ran: `captured` or `eager`, and `compiled`.
     """
 
-    def __init__(
-        self, step: Step, images: Tensor | None, *, fetch: Fetch, graphs: Graphs, preparing: Stopwatch,
-        ran: dict[str, int],
-    ) -> None:  # fmt: skip
+    def __init__(self, step: Step, images: Tensor | None, *, fetch: Fetch, graphs: Graphs) -> None:
         self.step = step
         step.fixed = True
         self.images = images
         self.fetch = fetch
         self.graphs = graphs
-        self.preparing = preparing
-        self.ran = ran
         self.captured: dict[tuple[tuple[str, int], ...], Captured] = {}
 
     def __call__(self, orders: Mapping[str, Order], number: int) -> Tensor:
@@ -166,18 +137,15 @@ class GraphRunner:
         odd = any(sizes[name] < order.batch_size for name, order in orders.items())
         with self.step.uncompiled() if odd else nullcontext():
             if captured.recording is None and captured.eager_steps < (ODD_WARMUP_STEPS if odd else WARMUP_STEPS):
-                self._count("eager", odd=odd)
+                self.step.count("eager", odd=odd)
                 return self._eager(captured, inputs)
             recording = captured.recording or self._capture(captured, inputs)
         targets = [buffer for buffers in captured.buffers.values() for buffer in buffers]
         copy_(targets, [part for parts in inputs.values() for part in parts])
         recording.replay()
         self.step.logits.evaluated += captured.examples
-        self._count("captured", odd=odd)
+        self.step.count("captured", odd=odd)
         return recording.result.clone()
-
-    def _count(self, how: str, *, odd: bool) -> None:
-        count(self.ran, how, *(["compiled"] if self.step.network.compiled and not odd else []))
 
     def _eager(self, captured: Captured, inputs: Inputs) -> Tensor:
         """Take a step from Python, after freeing the memory of the graphs."""
@@ -186,17 +154,26 @@ class GraphRunner:
                 other.recording = None
             self.graphs.release()
         captured.eager_steps += 1
-        with self.preparing.running(self.graphs) if captured.eager_steps == 1 else nullcontext():
+        with self._preparing() if captured.eager_steps == 1 else nullcontext():
             return self.graphs.run(lambda: self._step(inputs))
 
     def _capture(self, captured: Captured, inputs: Inputs) -> Recording:
         """Record the step on its own buffers, and count the examples of a replay."""
         captured.buffers = {name: tuple(part.clone() for part in parts) for name, parts in inputs.items()}
         counted = self.step.logits.evaluated
-        with self.preparing.running(self.graphs):
+        with self._preparing():
             captured.recording = self.graphs.capture(lambda: self._step(captured.buffers))
         captured.examples, self.step.logits.evaluated = self.step.logits.evaluated - counted, counted
         return captured.recording
+
+    @contextmanager
+    def _preparing(self) -> Iterator[None]:
+        """Add the time of a block that happens once to the step's, measured with an idle device at both ends."""
+        self.graphs.wait()
+        started = time.perf_counter()
+        yield
+        self.graphs.wait()
+        self.step.preparing += time.perf_counter() - started
 
     def _step(self, inputs: Inputs) -> Tensor:
         held = self.images

@@ -14,7 +14,7 @@ from empirical.models.network import Network, drawing_from
 from empirical.settings.run_config import Hyperparameters
 from empirical.training.batches import Arranger, Examples, Feed, Order
 from empirical.training.checkpoint import Pauses, described, from_bytes, to_bytes
-from empirical.training.graph import CudaGraphs, GraphRunner, Graphs, Stopwatch, count
+from empirical.training.graph import CudaGraphs, GraphRunner, Graphs
 from empirical.training.step import Stage, Step
 from empirical.training.together import cut
 from repro.base.settings import reject
@@ -36,8 +36,7 @@ class Log:
         seconds: wall time of the loop, without observing, writing checkpoints and preparing.
         seconds_preparing: wall time of the first step of each kind, which generates code, and of graph capture.
         resumed: how often training continued from a checkpoint.
-        ran: number of steps by how they ran: `captured`, replayed as a CUDA graph, or `eager`, from Python; `compiled`
-            counts those of both that used generated code.
+        ran: number of steps by how they ran, see `Step`.
     """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
@@ -111,12 +110,8 @@ def learning_rate(recipe: Hyperparameters, epoch: int, progress: float) -> float
     return peak * (0.2 ** sum(epoch >= milestone for milestone in (91, 136)) if recipe.schedule == "multistep" else 1)
 
 
-def make_runner(
-    step: Step, engine: str, graphs: Graphs | None = None, preparing: Stopwatch | None = None,
-    ran: dict[str, int] | None = None,
-) -> Runner:  # fmt: skip
+def make_runner(step: Step, engine: str, graphs: Graphs | None = None) -> Runner:
     """Return a function that takes the steps of a segment: by CUDA graphs if possible and wanted, else from Python."""
-    preparing, ran = preparing or Stopwatch(), {} if ran is None else ran
     stage, network = step.stage, step.network
     images: Any = stage.images
 
@@ -124,7 +119,7 @@ def make_runner(
         cuts = cut(size, step.parts, step.own)
         return slice(cuts[0].start, cuts[-1].stop)
 
-    read, on_gpu = hasattr(images, "ahead"), network.device.type == "cuda"
+    read, on_gpu = getattr(images, "ahead", False), network.device.type == "cuda"
     feed = Feed(images, crops=stage.augment.resized, device=network.device, own=own) if read else None
     if engine in ("graph", "compiled") and on_gpu and (images.is_cuda or read):
         if not stage.recipe.sync_batchnorm:  # its forward pass waits for the other processes
@@ -137,7 +132,7 @@ def make_runner(
     if engine == "graph" and stage.group.size == 1 and graphs is not None:  # graphs hold no exchange of processes
         fetch = feed or (lambda orders, number: {name: order.rows(number) for name, order in orders.items()})
         held = None if read else images
-        return GraphRunner(step, held, fetch=fetch, graphs=graphs, preparing=preparing, ran=ran)
+        return GraphRunner(step, held, fetch=fetch, graphs=graphs)
 
     def eager(orders: Mapping[str, Order], number: int) -> Tensor:
         sizes = {name: len(order.rows(number)[0]) for name, order in orders.items()}
@@ -146,7 +141,7 @@ def make_runner(
             batch = {name: Examples(*parts) for name, parts in feed(orders, number).items()}
         else:
             batch = {name: order.batch(images, number, own(sizes[name])) for name, order in orders.items()}
-        count(ran, "eager", *(["compiled"] if network.compiled and not odd else []))
+        step.count("eager", odd=odd)
         with step.uncompiled() if odd else nullcontext():
             return step(batch, sizes)
 
@@ -184,18 +179,18 @@ def fit(
     """
     prepare_together(network, stage)
     step = Step(network, stage)
-    session = Session(step, Observer(step, observe), pauses, tell)
+    session = Session(step, Observer(step, observe), pauses, tell, Log(ran=step.ran))
     parts = pauses.ending.at_checkpoints() if pauses else nullcontext()
     # Random numbers of the model itself, such as dropout, also follow from the stage.
     with drawing_from(derive_seed(stage.seed, "model", stage.group.rank)), one_image_refused(stage), parts:
         session.resume()
         network.model.train()
-        runner = make_runner(step, engine, graphs, session.preparing, session.log.ran)
+        runner = make_runner(step, engine, graphs)
         while not session.done:
             if session.epoch in stage.later:
                 step.set_rule(stage.later[session.epoch])
                 # A captured step belongs to the previous rule.
-                runner = make_runner(step, engine, graphs, session.preparing, session.log.ran)
+                runner = make_runner(step, engine, graphs)
             _epoch(session, runner)
     session.finish()
     normalize_alone(network, stage)
@@ -261,7 +256,6 @@ class Session:
         step, observer, pauses: take the steps, observe the network, and write checkpoints.
         tell: called with the log's row of every epoch.
         log: the finished epochs; epoch: their number; losses: the losses of the current epoch, one per step.
-        preparing: time of what happens once in this process.
     """
 
     step: Step
@@ -271,7 +265,6 @@ class Session:
     log: Log = field(default_factory=Log)
     epoch: int = 0
     losses: list[Tensor] = field(default_factory=list)
-    preparing: Stopwatch = field(default_factory=Stopwatch)
     _started: float = field(default_factory=time.perf_counter)
 
     @property
@@ -309,7 +302,7 @@ class Session:
     def finish(self) -> None:
         """Close the log; infinite weights after the last step are a divergence too."""
         self.log.seconds = self.seconds()
-        self.log.seconds_preparing += self.preparing.seconds
+        self.log.seconds_preparing += self.step.preparing
         if self.log.diverged_at is None and not finite(self.step):
             self.log.diverged_at = {"epoch": self.epoch, "step": 0}
         if self.pauses is not None and self.step.stage.group.first:
@@ -317,7 +310,7 @@ class Session:
 
     def seconds(self) -> float:
         """Return the training time in seconds, including the time before a resume."""
-        aside = self.observer.seconds + self.preparing.seconds + (self.pauses.written if self.pauses else 0.0)
+        aside = self.observer.seconds + self.step.preparing + (self.pauses.written if self.pauses else 0.0)
         return time.perf_counter() - self._started - aside + self.step.stage.seconds
 
     def state(self) -> bytes:
@@ -336,6 +329,7 @@ class Session:
         network = self.step.network
         self.losses, _ = from_bytes(data, network.model, self.step.optimizers, network.device)
         self.log = Log(**{**said["log"], "resumed": said["log"]["resumed"] + 1})
+        self.step.ran = self.log.ran
         self.epoch, self.observer.rows, self.step.logits.evaluated = said["epoch"], said["seen"], said["evaluated"]
         under_way = [start for start in self.step.stage.later if start <= self.epoch]
         if under_way:

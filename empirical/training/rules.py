@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from empirical.models.network import frozen_statistics
 from empirical.registry import load
 from empirical.released import Fidelity
-from empirical.settings.rule_labels import RuleSpec, parse_legs, parse_rule
+from empirical.settings.rule_labels import RuleSpec, parse_rule
 from repro.base.parts import rule
 from repro.base.settings import reject
 
@@ -116,18 +116,24 @@ class Scope:
         return where(self.mask, gradient)
 
 
-@dataclass(frozen=True)
-class Plain:
-    """The gradient itself: `g = grad L(w)`."""
+class OnePart:
+    """A rule that reads a single part of the loss."""
 
-    part: str = "all"
-    scope: Scope = Scope()
-    passes = 1
+    part: str
 
     @property
     def parts(self) -> tuple[str, ...]:
         """The loss part this rule reads."""
         return (self.part,)
+
+
+@dataclass(frozen=True)
+class Plain(OnePart):
+    """The gradient itself: `g = grad L(w)`."""
+
+    part: str = "all"
+    scope: Scope = Scope()
+    passes = 1
 
     def __call__(self, model: nn.Module, loss: Loss) -> list[Tensor]:
         """Return the masked gradient of `loss(part)`."""
@@ -135,7 +141,7 @@ class Plain:
 
 
 @dataclass(frozen=True)
-class Sam:
+class Sam(OnePart):
     """Sharpness-aware gradient: `g0 + s (g1 - g0)`, `g0 = grad L(w)`, `g1 = grad L(w + eps)`.
 
     `eps = rho g0 / |g0|` (Foret et al. 2021), or adaptive `eps = rho w^2 g0 / |w g0|` (Kwon et al. 2021, ASAM).
@@ -156,11 +162,6 @@ class Sam:
     ascent: int = 1
     scope: Scope = Scope()
     passes = 2
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The loss part this rule reads."""
-        return (self.part,)
 
     def __call__(self, model: nn.Module, loss: Loss) -> list[Tensor]:
         """Return the combined gradient; BatchNorm statistics are updated in the first pass only."""
@@ -292,12 +293,6 @@ def build_rule(label: str, context: RuleContext) -> Rule:
     """Return the rule that a label names."""
     spec = parse_rule(label)
     return load("rules", spec.name)(spec, context)
-
-
-def loss_parts(label: str, epochs: int, fidelity: Fidelity) -> set[str]:
-    """Return the loss parts that a rule, or a schedule of rules over so many epochs, takes gradients of."""
-    context = RuleContext(list, fidelity)
-    return {part for leg, _ in parse_legs(label, epochs) for part in build_rule(leg, context).parts}
 
 
 @rule("sgd", label="SGD", marker="o", place=1, passes=1, copies=3.0)

@@ -146,6 +146,11 @@ class Stage:
 class Step:
     """An update: augmentation, passes, rule, optimizer. A call does not wait for the device.
 
+    Attributes:
+        ran: number of steps by how they ran: `captured`, replayed as a CUDA graph, or `eager`, from Python; `compiled`
+            counts those of both that used generated code.
+        preparing: seconds spent on what happens once: generating code in a first call, and recording a graph.
+
     Args:
         network: the model being trained.
         stage: method, rule, rows and hyperparameters.
@@ -161,10 +166,17 @@ class Step:
         keep = stage.fidelity.forget_statistics == "keep"
         self.logits = Logits(network, stage.teacher, self.epoch, keep, stage.evaluated, stage.prepared)
         # Images on disk are cropped by the process that reads them; nothing else sees a whole image.
-        self.augment = stage.augment.after_reading() if hasattr(stage.images, "ahead") else stage.augment
+        self.augment = stage.augment.after_reading() if getattr(stage.images, "ahead", False) else stage.augment
         self.fixed = network.device.type != "cpu"  # use operations that a CUDA graph can record
+        self.ran: dict[str, int] = {}
+        self.preparing = 0.0
         self.parts = stage.recipe.batch_parts
         self.own = stage.group.parts(self.parts)
+
+    def count(self, how: str, *, odd: bool) -> None:
+        """Count a step by how it ran; one of an odd batch size is never compiled."""
+        for way in (how, *(["compiled"] if self.network.compiled and not odd else [])):
+            self.ran[way] = self.ran.get(way, 0) + 1
 
     def set_rule(self, rule: Rule) -> None:
         """Continue with another rule and the same optimizer; its momentum stays."""

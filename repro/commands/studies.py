@@ -272,7 +272,7 @@ def _say_plan(found: Any, counts: list[int]) -> None:
             rate = f"{pace} gradients/s of {row['model']} ({row['precision']}, {row['edge']} pixels)"
             say(f"rate: {rate}, by {row['source']} on {row['device']}{how}")
         hours = [f"{found.hours_with(count):.1f} with {count}" for count in counts]
-        say(f"hours of work: {found.hours:.1f}; until all is done, by processes: {', '.join(hours)}")
+        say(f"hours of work: {found.hours_with(1):.1f}; until all is done, by processes: {', '.join(hours)}")
     if found.committed:
         say(f"{found.committed} of these runs are published: --skip-committed leaves them out")
     if found.growing:

@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from empirical.data.images import load_dataset
-from empirical.data.predicate import rows_where
 from empirical.data.source import data_digest
 from empirical.registry import load
-from empirical.runs.imports import import_index
+from empirical.runs.imports import import_index, rows_where
 from empirical.runs.run import run
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.base.errors import ConfigError, MissingDataError

@@ -13,8 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from empirical.data.memory import memory_set
-from empirical.exchange.model_card import loading_lines, model_card
-from empirical.exchange.models import export_models, import_model, read_tensors
+from empirical.exchange.models import export_models, import_model, loading_lines, model_card, read_tensors
 from empirical.models.network import accuracy, predict
 from empirical.runs.run import run
 from empirical.runs.stages import build_network

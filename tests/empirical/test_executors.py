@@ -1,6 +1,7 @@
 """What a grid does with cells that fail, signals that come and processes that die."""
 
 import json
+import multiprocessing
 import signal
 import threading
 import time
@@ -77,6 +78,18 @@ def test_an_error_nobody_expected_is_a_failed_record_and_the_rest_goes_on(
     retried = compute_all(cells, store, replace(CPU, retry_failed=True))
     assert (len(retried.done), len(retried.found), retried.failed) == (1, 2, {})
     assert {one.status for one in store.records("unlearn")} == {"ok"}
+
+
+def test_a_run_that_fails_again_is_tried_once_by_all_workers_of_a_grid_together(
+    cells: list[RunConfig], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, ZeroDivisionError("by a method of mine"))
+    retry = replace(CPU, retry_failed=True)
+    compute_all(cells[1:2], store)
+    assert "--retry-failed" in next(iter(compute_all(cells[1:2], store, retry, since=1.0).failed.values()))
+    assert "--retry-failed" not in next(
+        iter(compute_all(cells[1:2], store, retry, since=time.time() + 9).failed.values())
+    )
 
 
 @pytest.mark.parametrize(
@@ -212,6 +225,19 @@ def test_workers_give_the_report_of_one_process(
     monkeypatch.setattr(executors, "Worker", lambda *_: pytest.fail("a process was started for nothing"))
     again = run_groups([cells], store, CPU, workers=2)
     assert (len(again.found), again.remaining) == (3, 0)
+
+
+def test_processes_that_die_before_they_come_to_a_run_leave_all_of_them_to_their_parent(
+    cells: list[RunConfig], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dead(*_: object) -> Any:
+        connection, theirs = multiprocessing.Pipe(duplex=False)
+        theirs.close()
+        return SimpleNamespace(connection=connection, config=None)
+
+    monkeypatch.setattr(executors, "Worker", dead)
+    report = run_groups([[cell] for cell in cells[:2]], store, CPU, workers=2)
+    assert (len(report.done), report.remaining, report.failed) == (2, 0, {})
 
 
 class Elsewhere:

@@ -18,7 +18,7 @@ from empirical.settings.keys import pretrain_key
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies import grid
 from empirical.studies.compare import check_study, diff_runs
-from empirical.studies.executors import GridReport, spread
+from empirical.studies.executors import GridReport, starts
 from empirical.studies.finished import Finished, with_data
 from empirical.studies.grid import run_grid
 from empirical.studies.plan import Plan, plan
@@ -239,12 +239,11 @@ def test_the_study_must_not_see_the_seed_that_chose_and_guessed_settings_must_ex
         replace(choosing, guessed=("lrr",))
 
 
-def test_groups_are_halved_until_every_process_has_one(small: Small) -> None:
-    cells = [small(seed=seed) for seed in range(5)]
-    parts = spread([cells], 4)
-    assert sorted(len(part) for part in parts) == [1, 1, 1, 2]
-    assert sorted(cell.seed for part in parts for cell in part) == [0, 1, 2, 3, 4]
-    assert len(spread([[cells[0]]], 4)) == 1
+def test_every_process_begins_at_a_group_of_its_own_or_shares_the_runs_of_too_few(small: Small) -> None:
+    cells = [small(seed=seed) for seed in range(6)]
+    assert starts([cells[:1], cells[1:3], cells[3:]], 2) == [0, 1]
+    assert starts([cells[:1], cells[1:3], cells[3:]], 3) == [0, 1, 3]
+    assert starts([cells], 3) == [0, 2, 4]
 
 
 @pytest.mark.parametrize(("text", "message"), [
@@ -443,14 +442,14 @@ def test_a_plan_tells_hours_by_the_rate_of_the_stores_own_stages_or_that_none_is
     """A stage that took a second for 143.7 gradients: a pass over the 1,437 digits takes ten seconds."""
     recipe = Recipe("timed", blocks=({"method": "neggrad", "seed": 1, "pretrain_epochs": 10, "epochs": 3},))
     before = planned(recipe, store)
-    assert (before.hours, before.unmeasured) == (0.0, {"resnet8-narrow"})
+    assert (before.hours_with(1), before.unmeasured) == (0.0, {"resnet8-narrow"})
     for seed, rate in ((7, 143.7), (8, 143.7), (9, 9e9)):
         key = pretrain_key(RunConfig(seed=seed))
         store.save_model(key, b"", {"seconds": 1.0, "gradient_evaluations": rate})
     after = planned(recipe, store)
     assert after.unmeasured == set()
     # NegGrad reads a forget batch beside each. Looking at an image costs a third of its gradient, with three models.
-    assert after.hours == pytest.approx(((10 + 10 + 2 * 3) * 10 + 1797 / 143.7) / 3600)
+    assert after.hours_with(1) == pytest.approx(((10 + 10 + 2 * 3) * 10 + 1797 / 143.7) / 3600)
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1/0", "1", "a/b", "1/2/3", "-1/2", "1/1000000"])

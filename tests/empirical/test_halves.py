@@ -12,8 +12,7 @@ from empirical.runs.evaluations import numbers_of
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import Runtime
-from empirical.studies.measure import measure_runs
-from empirical.studies.pool import pool_runs
+from empirical.studies.measure import measure_runs, pool_runs
 from repro.base.errors import ConfigError
 from repro.records.store import Store
 from tests.empirical.conftest import Small

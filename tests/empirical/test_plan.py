@@ -172,7 +172,7 @@ def test_a_choice_is_waited_for_and_retraining_is_needed_to_measure_only(store: 
     cells = {"model": "resnet8", "pretrain_epochs": 4, "epochs": 1}
     fixed = Recipe("fixed", defaults=cells, blocks=({"lr": 0.1},))
     choosing = Recipe("choosing", defaults=cells, blocks=({},), search=Search(values=(0.1,), furthest=0))
-    rates = Rates(given=1e12)
+    rates = Rates({Pace("", "resnet8", "fp32"): Rate(1e12, "stated", "a card", False)})
 
     def planned(recipe: Recipe) -> Plan:
         return plan(recipe, store, CPU, Finished([store]), rates)
@@ -185,14 +185,15 @@ def test_a_choice_is_waited_for_and_retraining_is_needed_to_measure_only(store: 
     assert len(waiting) == 1
     kinds = sorted(both.work[need].kind for need in waiting[0].needs)
     assert kinds == ["measure", "measure", "pretrain"], "a candidate and the noise floor, and the cell's own original"
-    assert both.hours_with(1) == pytest.approx(both.hours)
-    assert both.hours_with(64) < both.hours
+    assert both.hours_with(1) == pytest.approx(sum(hours or 0.0 for hours in both.hours_by_work.values()))
+    assert both.hours_with(64) < both.hours_with(1)
 
 
 def test_a_landscape_is_looked_at_point_by_point(store: Store) -> None:
     def looks(**changes: Any) -> float:
         recipe = Recipe("one", defaults={"model": "resnet8"}, blocks=(changes,))
-        found = plan(recipe, store, CPU, Finished([store]), Rates(given=1e12))
+        rates = Rates({Pace("", "resnet8", "fp32"): Rate(1e12, "stated", "a card", False)})
+        found = plan(recipe, store, CPU, Finished([store]), rates)
         return next(work.examples for work in found.work.values() if work.kind == "measure")
 
     more = looks(metrics=["tow", "landscape"], landscape_points=5) - looks(metrics=["tow"])

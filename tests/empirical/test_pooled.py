@@ -21,8 +21,7 @@ from empirical.metrics.pooled import (
 )
 from empirical.settings.run_config import RunConfig
 from empirical.studies.grid import run_grid
-from empirical.studies.measure import measure_runs
-from empirical.studies.pool import pool_runs
+from empirical.studies.measure import measure_runs, pool_runs
 from empirical.studies.recipe import Recipe
 from repro.records.store import Store
 from repro.statistics.spread import draw_models_and_images

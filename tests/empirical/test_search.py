@@ -268,7 +268,6 @@ def test_of_several_seeds_the_mean_chooses_once_all_of_them_have_run(study: Reci
     ({"more_seeds": [7, 7]}, r"more_seeds = \[7, 7\]: must be seeds that differ"),
     ({"more_seeds": [-1]}, r"more_seeds = .*-1.*: must be >= 0"),
     ({"more_seeds": [1, 6]}, r"search.seed = 1: must be a seed outside the study"),
-    ({"more_seeds": [6], "floor_seed": 6}, r"floor_seed = 6: must be none of the seeds of the search"),
 ])  # fmt: skip
 def test_seeds_that_choose_differ_from_each_other_and_from_the_studys(
     seeds: dict[str, Any], said: str, study: Recipe

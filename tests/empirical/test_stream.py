@@ -16,10 +16,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from empirical.augmentation.augment import PLANS, boxes, resized_crops
-from empirical.data.files import decode_image
+from empirical.data.files import decode_image, scaled
 from empirical.data.folders import load_imagenet
 from empirical.data.source import file_digest
-from empirical.data.stream import Readers, StreamedImages, decoded, fitting_readers, random_crop, read_image, scaled
+from empirical.data.stream import Readers, StreamedImages, decoded, fitting_readers, random_crop, read_image
 from empirical.methods.forget import NegGrad
 from empirical.models.network import Network
 from empirical.models.resnet import Classifier
@@ -120,7 +120,7 @@ def test_readers_leave_the_generator_of_the_model_alone(images: StreamedImages) 
     expected = torch.rand(1)
     for readers in (0, 1):
         torch.manual_seed(0)
-        list(replace(images, readers=readers).ahead([{"": (np.arange(4), None)}]))
+        list(Readers(replace(images, readers=readers))([{"": (np.arange(4), None)}]))
         assert torch.equal(torch.rand(1), expected)
 
 

@@ -344,7 +344,7 @@ BUGS = [
         "klom_easydub"),
     Bug(f"{POOLED}:easydub_divergence", "model and reference exchanged", swapped(0, 1), "klom_easydub"),
     Bug(f"{POOLED}:likelihood_ratios", "retrained models as the members", swapped(0, 1), "ulira"),
-    Bug("empirical.studies.pool:digest", "models that forgot other images in one pool",
+    Bug("empirical.studies.measure:digest", "models that forgot other images in one pool",
         first_as(lambda parts: [parts[0], *parts[2:]]), "pools"),
     # corrupted images
     Bug(f"{EXPERIMENT}:train_retrained", "the retrained model sees clean images", trained_on_clean, "corrupted"),
@@ -355,7 +355,7 @@ BUGS = [
     Bug(f"{FILES}:LABELS", "the coarse labels of CIFAR-100", instead(("label", "coarse_label")), "cifar100"),
     Bug(f"{FILES}:STATISTICS", "CIFAR-100 normalized as CIFAR-10",
         lambda real: {**real, "cifar100": real["cifar10"]}, "cifar100"),
-    Bug(f"{EXCHANGE}:ROLE_FILES", "the unlearned weights in every file",
+    Bug(f"{EXCHANGE}:ROLE_STAGES", "the unlearned weights in every file",
         lambda real: dict.fromkeys(real, "unlearn"), "export"),
     Bug(f"{EXCHANGE}:model_card", "one hash for every file", hash_of_one, "export"),
     # forget sets and memorization
