@@ -13,7 +13,7 @@ from theory.plain import Networks, Seeds, batch_of, gradient, near, raised
 from theory.points import FAR, FEWEST, FLAT, HALVES, SMALLEST, TIE
 from theory.training import Schedule
 
-CHUNK = 4  # seeds whose points are worked on together: their arrays stay in the cache
+CHUNK = 2  # seeds whose points are worked on together: their arrays stay in the cache
 
 
 def training_numbers(seeds: Seeds, nets: Networks) -> tuple[np.ndarray, TrainingNumbers]:
@@ -130,90 +130,73 @@ def line_factors(C: np.ndarray, power: float) -> np.ndarray:
         there = variance > FLAT * trace * (v * v).sum(axis=1)
         column = np.where(there[:, None], column / np.sqrt(np.where(there, variance, 1.0))[:, None], 0.0)
         factor[..., place], C = column, C - column[:, :, None] * column[:, None]
-    for k in range(size):
-        there = C[:, k, k] > FLAT * trace
-        column = np.where(there[:, None], C[:, :, k] / np.sqrt(np.where(there, C[:, k, k], 1.0))[:, None], 0.0)
-        column[:, :k] = 0.0
-        factor[..., k + 2], C = column, C - column[:, :, None] * column[:, None]
+    for k in range(size):  # C loses a row and a column each time
+        there = C[:, 0, 0] > FLAT * trace
+        column = np.where(there[:, None], C[:, :, 0] / np.sqrt(np.where(there, C[:, 0, 0], 1.0))[:, None], 0.0)
+        factor[:, k:, k + 2] = column
+        C = C[:, 1:, 1:] - column[:, 1:, None] * column[:, None, 1:]
     return factor
 
 
 def shares_below(a: np.ndarray, b: np.ndarray, levels: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
     """Return `P(t(s) <= level)` of `t(s) = sum_k j_k relu(side a_k + b_k s)`, for side = 1 and -1, for each level.
 
-    Between neighbouring breakpoints t is `height + rise s`; the share is the sum over crossings of the level of plus or
-    minus the normal distribution function, plus 1 where t ends below.
+    Between neighbouring breakpoints t is `height + rise s`, running sums over the breakpoints before. The antipode needs
+    no breakpoints of its own: as `relu(-x) = relu(x) - x`, its t at -s is `t(s) - sum_k j_k (a_k + b_k s)`.
 
     Args:
         a: shape `(R, points, 2m)`.
         b: shape `(R, 2m)`.
         levels: each of shape `(R,)`.
+
+    Returns:
+        For each side and level the probability at every point, shape `(R, points)`.
     """
-    R, count, size = a.shape
-    signs, seed = np.repeat([1.0, -1.0], size // 2), np.arange(R * count) // count
-    falls, pull = signs * (b < 0.0), signs * np.abs(b)  # pull: what a breakpoint adds to the rise, on the way right
-    begin, end = (falls * b).sum(axis=1)[seed], (signs * np.maximum(b, 0.0)).sum(axis=1)[seed]
-    rises = bool(np.all(pull * np.sign(b) >= 0.0) and np.all(begin > 0.0) and np.all(end > 0.0))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        breaks = np.where(b == 0.0, FAR, -1.0 / b)[:, None] * np.where(b[:, None] == 0.0, 1.0, a)
-    order = np.argsort(breaks, axis=2).reshape(-1, size)
-    place = order + size * np.arange(R * count)[:, None]
-    breaks, gain = breaks.ravel()[place], ((signs * np.sign(b))[:, None] * a).ravel()[place]
-    steeper = pull.ravel()[order + size * seed[:, None]]
-    before = (a @ falls[..., None]).ravel()  # height far left of the neurons that are active there
-    flat = signs * (b == 0.0)
-    found = []
-    for side in (1.0, -1.0):
-        at, up, more = (breaks, gain, steeper) if side > 0.0 else (-breaks[:, ::-1], -gain[:, ::-1], steeper[:, ::-1])
-        height, rise = np.empty((2, R * count, size + 1))
-        height[:, 0], rise[:, 0] = side * before, begin
-        if flat.any():
-            height[:, 0] += (np.maximum(side * a, 0.0) @ flat[..., None]).ravel()
-        np.cumsum(up, axis=1, out=height[:, 1:])
-        np.cumsum(more, axis=1, out=rise[:, 1:])
-        height[:, 1:] += height[:, :1]
-        rise[:, 1:] += rise[:, :1]
-        values = height[:, :-1] + rise[:, :-1] * at
-        share = _rising_share if rises else _share
-        found.append([share(level[seed], values, (begin, end), (height, rise), at).reshape(R, count)
-                      for level in levels])  # fmt: skip
-    return found
+    R, points, size = a.shape
+    signs, still = np.repeat([1.0, -1.0], size // 2), b == 0.0
+    breaks = a * np.divide(-1.0, b, out=np.zeros_like(b), where=~still)[:, None] + np.where(still, FAR, 0.0)[:, None]
+    order = np.ascontiguousarray(np.argsort(breaks, axis=2).swapaxes(1, 2))  # (R, 2m, points), as all that follows
+    at = np.take(breaks, order + size * np.arange(R * points).reshape(R, 1, points))
+    steeper = np.take(signs * np.abs(b), order + size * np.arange(R)[:, None, None])
+    begin, end = (signs * np.minimum(b, 0.0)).sum(axis=1), (signs * np.maximum(b, 0.0)).sum(axis=1)
+    height, rise = np.empty((2, R, size + 1, points))
+    height[:, 0] = (a @ (signs * (b < 0.0))[..., None])[..., 0]
+    if still.any():
+        height[:, 0] += (np.maximum(a, 0.0) @ (signs * still)[..., None])[..., 0]
+    rise[:, 0], rise[:, 1:] = begin[:, None], steeper
+    np.multiply(at, -steeper, out=height[:, 1:])
+    before = np.tri(size + 1)
+    height, rise = before @ height, before @ rise
+    rise[:, -1] = end[:, None]  # without what rounding leaves of others
+    values = height[:, 1:] + rise[:, 1:] * at
+    own, along = (a @ signs)[:, None], (begin + end)[:, None, None]
+    sides = (values, height, rise), (values - (own + along * at), height - own, rise - along)
+    edges = np.concatenate([np.full((R, 1, points), -FAR), at, np.full((R, 1, points), FAR)], axis=1)
+    return [[_share(level, *side, edges) for level in levels] for side in sides]
 
 
-def _rising_share(level, values, outer, line, at):
-    """Return the share below a level, from the values at the breakpoints, the outer rises and the line of each piece.
+def _share(level: np.ndarray, values: np.ndarray, height: np.ndarray, rise: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return the probability that a piecewise linear function of s ~ N(0, 1) is at most a level, shape `(R, points)`.
 
-    Where every neuron pulls t up it crosses the level once, in the piece behind the last breakpoint below it.
+    It is the sum over crossings of the level of plus or minus the normal distribution function, plus 1 where the
+    function ends below. The second axis of the arrays is that of the pieces, of their `edges`, or of the breakpoints
+    between them, where the function has its `values`.
     """
     from scipy.special import ndtr
 
-    row, piece = np.arange(len(level)), np.count_nonzero(values <= level[:, None], axis=1)
-    return ndtr(_crossing(level, line, at, row, piece))
-
-
-def _share(level, values, outer, line, at):
-    """Return the same of a t that may fall and cross the level several times."""
-    from scipy.special import ndtr
-
-    (begin, end), (height, _), pieces = outer, line, line[0].shape[1]
-    first = (begin > 0.0) | ((begin == 0.0) & (height[:, 0] <= level))
-    last = (end < 0.0) | ((end == 0.0) & (height[:, -1] <= level))
-    below = np.hstack([first[:, None], values <= level[:, None], last[:, None]])
+    (R, pieces, points), line = height.shape, level[:, None]
+    below = np.empty(edges.shape, bool)  # on the left of each piece, and far right
+    below[:, 0] = (rise[:, 0] > 0.0) | ((rise[:, 0] == 0.0) & (height[:, 0] <= line))
+    np.less_equal(values, line[:, None], out=below[:, 1:-1])
+    below[:, -1] = (rise[:, -1] < 0.0) | ((rise[:, -1] == 0.0) & (height[:, -1] <= line))
     crossed = np.flatnonzero(below[:, 1:] != below[:, :-1])
-    row, piece = crossed // pieces, crossed % pieces
-    share = ndtr(_crossing(level, line, at, row, piece))
-    return np.bincount(row, np.where(below[row, piece], share, -share), len(level)) + last
-
-
-def _crossing(level, line, at, row, piece):
-    """Return the s at which a line is at the level, between the ends of its piece."""
-    height, rise = (values[row, piece] for values in line)
+    network = crossed // (pieces * points)
+    left = crossed + network * points  # edges are one more than pieces
     with np.errstate(divide="ignore", invalid="ignore"):
-        x = (level[row] - height) / rise
-    last = at.shape[1] - 1
-    left = np.where(piece > 0, at[row, np.maximum(piece - 1, 0)], -FAR)
-    right = np.where(piece <= last, at[row, np.minimum(piece, last)], FAR)
-    return np.minimum(np.maximum(x, left), right)
+        x = (level[network] - height.ravel()[crossed]) / rise.ravel()[crossed]
+    share = ndtr(np.minimum(np.maximum(x, edges.ravel()[left]), edges.ravel()[left + points]))
+    signed = np.where(below.ravel()[left], share, -share)
+    return np.bincount(network * points + crossed % points, signed, R * points).reshape(R, points) + below[:, -1]
 
 
 def powered_share(a: np.ndarray, b: np.ndarray, level: np.ndarray, power: float) -> np.ndarray:
