@@ -122,8 +122,8 @@ class PlainMeanField(NamedTuple):
         self, K: np.ndarray, u: np.ndarray, scale: float, points: np.ndarray, lattices: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return what `CompiledMeanField.test_errors` does."""
-        alike = np.broadcast_to(points, (len(K), *points.shape))
-        return plain_test_errors(K, u, self.law.signal2, scale, alike, lattices, 1.0)
+        errors, of_quadrature = plain_test_errors(K[None], u[None], self.law.signal2, scale, points[None], lattices, 1.0)
+        return errors[0], of_quadrature[0]
 
     def residuals(self, course: Course, V: np.ndarray, kappa: np.ndarray) -> np.ndarray:
         """Return how hard each sample pulls its matching neurons up, `weight / (m (1 + e^f))`, shape `(C, 2, M)`."""

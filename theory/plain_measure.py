@@ -1,87 +1,119 @@
-"""What is measured at a checkpoint, in plain numpy and of all seeds at once: `theory/measure.py` and its quadrature.
+"""What is measured at a checkpoint, in plain numpy and of many networks at once: `theory/measure.py` and its quadrature.
 
-Functions take and return arrays whose first axis is the seed; names, shapes and equations are those of
-`theory/plain.py` and `theory/quadrature.py`.
+Names, equations and axes are those of `theory/plain.py` and `theory/quadrature.py`.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from theory.metrics import ActivationNumbers, TrainingNumbers
-from theory.plain import Networks, Seeds, batch_of, gradient, near, raised
-from theory.points import FAR, FEWEST, FLAT, HALVES, SMALLEST, TIE
+from theory.attacks import attacks
+from theory.config import TheoryConfig
+from theory.curvature import curvature
+from theory.draw import Draw
+from theory.metrics import ActivationNumbers, Probe, TrainingNumbers
+from theory.plain import Draws, Networks, gradient, near, preactivations, raised, scheduled
+from theory.points import FAR, FEWEST, FLAT, HALVES, SMALLEST, TIE, lattice_count, networks_seen, noise_scale, points_of
 from theory.training import Schedule
 
-CHUNK = 2  # seeds whose points are worked on together: their arrays stay in the cache
+
+def measure_plainly(
+    config: TheoryConfig, drawn: Sequence[Draw], draws: Draws, nets: Networks, probing: Sequence[Probe] | None = None
+) -> dict[str, np.ndarray]:
+    """Return what `theory.measure.measure` does, of K networks on each of S draws, each metric of shape `(K, S)`."""
+    u, V = preactivations(draws, nets)
+    K, numbers = training_numbers(draws, nets, (u, V))
+    found, problem = numbers.metrics(), drawn[0].problem
+    points, scale = np.stack([points_of(config, one.problem, one.seed) for one in drawn]), noise_scale(config, problem)
+    for name, network in networks_seen(config, problem, np.moveaxis(u, 1, 0), K).items():
+        errors = plain_test_errors(*network, scale, points, lattice_count(config.directions), config.activation_power)
+        found[name], found[f"{name}_quadrature"] = (values.T for values in errors)
+    if config.curvature or config.attacks:
+        each = [[_asked(config, one, state, gram) for state, gram in zip(states, grams, strict=True)]
+                for one, states, grams in zip(drawn, nets.states(draws), K, strict=True)]  # fmt: skip
+        found |= {name: np.array([[values[name] for values in row] for row in each]).T for name in each[0][0]}
+    if probing is not None:
+        schedules = [one.schedule for one in probing]
+        found |= probed(draws, nets, schedules, probing[0].rho).metrics()
+    return found
 
 
-def training_numbers(seeds: Seeds, nets: Networks) -> tuple[np.ndarray, TrainingNumbers]:
-    """Return `W W^T`, shape `(R, 2m, 2m)`, and what the training set tells of every network."""
-    q, signs, m, vectors = seeds.problem.power, seeds.signs, seeds.signs.size // 2, seeds.problem.vectors
-    K = weight_gram(seeds.start, nets)
-    y, true = seeds.problem.labels[:, ::vectors], seeds.problem.true_labels[:, ::vectors]
-    noise = (raised(np.maximum(nets.V, 0.0), q) @ signs).reshape(*y.shape, vectors).sum(axis=2)
-    forget = seeds.forget[::vectors]
-    u = np.where(forget[:, None], nets.u[:, 1, None], nets.u[:, 0, None])  # (R, samples, 2m)
-    f = (raised(np.maximum(true[..., None] * u, 0.0), q) @ signs + seeds.problem.noise_patches * noise) / m
-    margins = y * f
+def _asked(config, drawn, state, K):
+    found = attacks(config, drawn, state, K) if config.attacks else {}
+    if config.curvature:
+        found["retain_curvature_top"], found["retain_curvature_trace"] = curvature(drawn, state)
+    return found
+
+
+def training_numbers(
+    draws: Draws, nets: Networks, here: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, TrainingNumbers]:
+    """Return `W W^T`, shape `(S, K, 2m, 2m)`, and what the training set tells of networks with preactivations `(u, V)`."""
+    (u, V), problem, signs = here, draws.problem, draws.signs
+    power, m, vectors = problem.power, signs.size // 2, problem.vectors
+    K = weight_gram(draws, nets, here)
+    y, true = problem.labels[:, ::vectors, None], problem.true_labels[:, ::vectors, None]
+    noise = (raised(np.maximum(V, 0.0), power) @ signs).reshape(*y.shape[:2], vectors, -1).sum(axis=2)
+    signal = true[..., None] * u[:, draws.forget[::vectors]]  # (S, samples, K, 2m)
+    f = (raised(np.maximum(signal, 0.0), power) @ signs + problem.noise_patches * noise) / m
+    margins, first = y * f, problem.n_retain // vectors
     losses = np.maximum(-margins, 0.0) + np.log1p(np.exp(-np.abs(margins)))
-    by_side = lambda values: np.stack([values[:, ~forget].mean(1), values[:, forget].mean(1)], axis=1)  # noqa: E731
-    diagonal = np.diagonal(seeds.problem.gram, axis1=1, axis2=2)
-    zeta = seeds.problem.noise_patches * vectors * diagonal[..., None] * nets.q
-    match = (signs > 0.0) == (seeds.problem.labels[..., None] > 0.0)
+    by_side = lambda values: np.stack([values[:, :first].mean(1), values[:, first:].mean(1)], axis=2)  # noqa: E731
+    diagonal = np.diagonal(problem.gram, axis1=1, axis2=2)
+    zeta = problem.noise_patches * vectors * diagonal[..., None, None] * nets.q
+    match = (signs > 0.0) == (problem.labels[..., None] > 0.0)
 
     def over_pairs(chosen: np.ndarray) -> np.ndarray:
-        pairs = [chosen & (seeds.forget[:, None] == part) for part in (False, True)]
-        return np.stack([(zeta * own).sum((1, 2)) / own.sum((1, 2)) for own in pairs], axis=1)
+        pairs = [(chosen & (draws.forget[:, None] == part)).astype(float) for part in range(2)]
+        means = [np.einsum("sika,sia->sk", zeta, own) / own.sum((1, 2))[:, None] for own in pairs]
+        return np.stack(means, axis=2)
 
-    kappa = signs * seeds.problem.signal2 * nets.p
+    kappa = (signs * problem.signal2 * nets.p).swapaxes(1, 2)  # (S, K, 2, 2m)
     return K, TrainingNumbers(
         by_side(margins <= 0.0), by_side(losses), by_side(margins), by_side(true * f <= 0.0),
-        kappa.mean(2), kappa[..., :m].mean(2), kappa[..., m:].mean(2), over_pairs(match), over_pairs(~match),
-        np.sqrt(np.maximum(np.trace(K, axis1=1, axis2=2), 0.0)),
+        kappa.mean(3), kappa[..., :m].mean(3), kappa[..., m:].mean(3), over_pairs(match), over_pairs(~match),
+        np.sqrt(np.maximum(np.trace(K, axis1=2, axis2=3), 0.0)),
     )  # fmt: skip
 
 
-def weight_gram(starts: Networks, nets: Networks) -> np.ndarray:
-    """Return `W W^T = s^2 K0 + s (u0 p^T + V0 q^T) + p u^T + q V^T`, symmetric, shape `(R, 2m, 2m)`."""
-    s, q = nets.share, nets.q.swapaxes(1, 2)
-    signal = s * starts.u + nets.u
-    both, only = nets.p[:, 0] + nets.p[:, 1], nets.p[:, 1]
-    half = s**2 * starts.share + q @ (s * starts.V + nets.V)
-    half += both[..., None] * signal[:, 0, None] + only[..., None] * (signal[:, 1] - signal[:, 0])[:, None]
-    return 0.5 * (half + half.swapaxes(1, 2))
+def weight_gram(draws: Draws, nets: Networks, here: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Return `W W^T = s^2 K0 + s (u0 p^T + V0 q^T) + p u^T + q V^T`, symmetric, shape `(S, K, 2m, 2m)`."""
+    (u, V), start, share = here, draws.start, nets.share
+    half = share.swapaxes(1, 2) ** 2 * start.K[:, None]
+    for coefficients, before, now in ((nets.p, start.u, u), (nets.q, start.V, V)):
+        along = share * before[:, :, None] + now
+        half = half + coefficients.transpose(0, 2, 3, 1) @ along.swapaxes(1, 2)
+    return 0.5 * (half + half.swapaxes(2, 3))
 
 
-def probed(seeds: Seeds, nets: Networks, schedules: Sequence[Schedule], rho: float) -> ActivationNumbers:
+def probed(draws: Draws, nets: Networks, schedules: Sequence[Schedule], rho: float) -> ActivationNumbers:
     """Return what `theory.dynamics.probe` does, of every network."""
-    one, count = schedules[0], np.arange(len(nets.u))[:, None]
-    loss_labels = np.stack([schedule.loss_labels for schedule in schedules])
-    sums = np.zeros((len(nets.u), 2, 2, 7))
-    for t, size in enumerate(one.size):
-        samples, weights = (np.stack([getattr(schedule, name)[t, :size] for schedule in schedules])
-                            for name in ("samples", "weights"))  # fmt: skip
-        batch = batch_of(seeds, samples, weights, loss_labels)
-        here = nets.u, nets.V[count, samples]
-        step, _ = gradient(seeds, batch, *here)
-        V, V_near, gq = here[1], near(seeds, batch, here, step, rho)[1], step[1]
-        norm = np.sqrt((gq**2).sum((1, 2)))[:, None, None]
-        length = np.sqrt(np.diagonal(batch.gram, axis1=1, axis2=2))[..., None]
+    (S, K, neurons), labels = nets.mask.shape, draws.problem.labels <= 0.0
+    of_sign = np.repeat(np.eye(2), neurons // 2, axis=0)  # (2m, 2)
+    sums, samples = np.zeros((S, 2, 2, K, 2, 6)), np.zeros((S, 2, 2))  # by R or F, label, network and sign of a neuron
+    for batch, size in zip(*scheduled(draws, schedules, 0, len(schedules[0].size)), strict=True):
+        here = preactivations(draws, nets, batch)
+        step, _ = gradient(draws, batch, here)
+        V, V_near, gq = here[1], near(draws, batch, here, step, np.full(K, rho))[1], step[1]
+        norm = np.sqrt(np.einsum("sbka,sbka->sk", gq, gq))[:, None, :, None]
+        length = np.sqrt(np.diagonal(batch.gram, axis1=1, axis2=2))[:, :, None, None]
         critical = np.where(norm > 0.0, rho * length * np.abs(gq) / np.where(norm > 0.0, norm, 1.0), 0.0)
         active, beside = V > 0.0, V_near > 0.0
         survive = active & ((gq > 0.0) | (critical < V))
-        terms = (active, beside, active & beside, survive, V * active, critical * active, np.ones_like(V))
-        oppose = (seeds.signs > 0.0) != (seeds.problem.labels[count, samples] > 0.0)[..., None]
-        for part in range(2):
-            for against in range(2):
-                pairs = (batch.forget == bool(part))[..., None] & (oppose == bool(against))
-                sums[:, part, against] += np.stack([(term * pairs).sum((1, 2)) for term in terms], axis=1)
-    active, near_active, joint, predicted, depth, threshold, pairs = np.moveaxis(sums, -1, 0)
-    pairs = np.maximum(pairs, 1.0)
+        terms = (active, beside, active & beside, survive, np.maximum(V, 0.0), critical * active)
+        over_neurons = np.stack([term.reshape(-1, neurons) @ of_sign for term in terms], axis=2)
+        kind = 2 * batch.forget + np.take(labels, batch.places).reshape(batch.forget.shape)
+        there = np.arange(kind.shape[1]) < size[:, None]
+        kinds = ((kind[:, None] == np.arange(4)[:, None]) & there[:, None]).astype(float)
+        sums += (kinds @ over_neurons.reshape(*kind.shape, -1)).reshape(sums.shape)
+        samples += kinds.sum(axis=2).reshape(samples.shape)
+    # with a positive label neurons of sign +1 match and the others oppose, with a negative one it is the other way
+    matched = [sums[:, :, 0, :, side] + sums[:, :, 1, :, 1 - side] for side in range(2)]  # each (S, 2, K, 6)
+    active, perturbed, joint, predicted, depth, threshold = np.stack(matched, axis=3).transpose(4, 0, 2, 1, 3)
+    pairs = np.maximum(neurons / 2 * samples.sum(axis=2), 1.0)[:, None, :, None]
     with np.errstate(over="ignore"):
         depth = np.divide(depth, threshold, out=np.zeros_like(depth), where=threshold > 0.0)
-    return ActivationNumbers(active / pairs, near_active / pairs, joint / pairs, predicted / pairs, depth)
+    return ActivationNumbers(active / pairs, perturbed / pairs, joint / pairs, predicted / pairs, depth)
 
 
 def plain_test_errors(
@@ -90,31 +122,34 @@ def plain_test_errors(
     """Return the test error and the standard error of its quadrature, see `theory.quadrature.test_error`.
 
     Args:
-        K: `W W^T`, shape `(R, 2m, 2m)`.
-        u: `<w_a, phi>`, shape `(R, 2m)`.
-        signal2, noise_scale, lattices, power: as there, the same for all seeds.
-        points: shape `(R, count / 2, 2m + 1)`.
+        K: `W W^T`, shape `(S, K, 2m, 2m)`.
+        u: `<w_a, phi>`, shape `(S, K, 2m)`.
+        signal2, noise_scale, lattices, power: as there, the same for all networks.
+        points: of each draw, shape `(S, count / 2, 2m + 1)`.
+
+    Returns:
+        Two arrays of shape `(S, K)`.
     """
-    signs, m = np.repeat([1.0, -1.0], u.shape[1] // 2), u.shape[1] // 2
-    C = K - u[:, :, None] * u[:, None] / signal2 if signal2 > 0.0 else K.copy()
-    factor = line_factors(C, power)
-    tie = TIE * (np.abs(factor[..., 0]) ** power).sum(axis=1) + SMALLEST
+    size, m = u.shape[-1], u.shape[-1] // 2
+    signs = np.repeat([1.0, -1.0], m)
+    C = K - u[..., :, None] * u[..., None, :] / signal2 if signal2 > 0.0 else K
+    factor = line_factors(C.reshape(-1, size, size), power).reshape(*K.shape[:3], size + 2)
+    b, across = factor[..., 0], factor[..., 1:]
+    tie = TIE * (np.abs(b) ** power).sum(axis=2) + SMALLEST
     lower = -raised(np.maximum(u, 0.0), power) @ signs / m / noise_scale + tie
     upper = -raised(np.maximum(-u, 0.0), power) @ signs / m / noise_scale - tie
-    wrong, shift = [], []
-    for first in range(0, len(u), CHUNK):
-        own = slice(first, first + CHUNK)
-        a, b, levels = points[own] @ factor[own, :, 1:].swapaxes(1, 2), factor[own, :, 0], (lower[own], upper[own])
-        below = shares_below(a, b, levels) if power == 1.0 else [
-            [powered_share(side * a, b, level, power) for level in levels] for side in (1.0, -1.0)]  # fmt: skip
-        wrong.append(sum(0.25 * (low + (1.0 - high)) for low, high in below))
-        shift.append(np.abs(a) @ signs)
-    f = np.concatenate(wrong)
-    if power == 1.0 and f.shape[1] >= FEWEST:
-        f = f - explained(f, np.concatenate(shift), factor[..., 1:], signs)
-    size = f.shape[1] // lattices
-    means = f[:, : size * lattices].reshape(len(f), lattices, size).mean(axis=2)
-    return np.clip(means.mean(axis=1), 0.0, 1.0), means.std(axis=1) / np.sqrt(lattices - 1)
+    found = []
+    for own, line, low, high, factors in zip(points, b, lower, upper, across, strict=True):  # what fits into the cache
+        a = own @ factors.swapaxes(1, 2)
+        below = shares_below(a, line, (low, high)) if power == 1.0 else [
+            [powered_share(side * a, line, level, power) for level in (low, high)] for side in (1.0, -1.0)]  # fmt: skip
+        f = sum(0.25 * (least + (1.0 - most)) for least, most in below)
+        if power == 1.0 and f.shape[1] >= FEWEST:
+            f = f - explained(f, np.abs(a) @ signs, factors, signs)
+        means = f[:, : f.shape[1] // lattices * lattices].reshape(len(f), lattices, -1).mean(axis=2)
+        found.append((np.clip(means.mean(axis=1), 0.0, 1.0), means.std(axis=1) / np.sqrt(lattices - 1)))
+    errors, of_quadrature = zip(*found, strict=True)
+    return np.stack(errors), np.stack(of_quadrature)
 
 
 def line_factors(C: np.ndarray, power: float) -> np.ndarray:
