@@ -367,9 +367,9 @@ def advance(
 
     if rule.scaled != BY_ENTRY:
         return dynamics.advance(drawn.problem, state, schedule, rule, *steps, velocity, drawn.start)
-    weights = plain.Networks.of([[state]])
-    moving = None if velocity is None else plain.Networks.of([[NetworkState(*velocity[:4], state.mask, velocity.share)]])
-    draws = plain.Draws.of([drawn])
+    draws, weights, moving = plain.Draws.of([drawn]), plain.Networks.of([[state]]), None
+    if velocity is not None:
+        moving = plain.Networks.of([[NetworkState(*velocity[:4], state.mask, velocity.share)]])
     diverged_at = int(plain.advance(draws, weights, [schedule], [rule], *steps, moving)[0, 0])
     moved = [(state, weights)] + ([] if velocity is None or moving is None else [(velocity, moving)])
     for one, nets in moved:

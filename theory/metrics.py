@@ -69,8 +69,9 @@ class Probe(NamedTuple):
 class TrainingNumbers(NamedTuple):
     """What the training set tells of a network: means over R and over F, each of shape `(2,)`, and `|W|_F`.
 
-    Of several networks the first axes are theirs, and the last ones of `metrics`. `kappa_plus` and `kappa_minus` are means over the neurons of one sign.
-    `zeta` is the mean over the pairs of a neuron and a noise vector with `j = y`, `zeta_oppose` that over `j = -y`.
+    Of several networks the first axes are theirs, and the last ones of `metrics`. `kappa_plus` and `kappa_minus` are
+    means over the neurons of one sign. `zeta` is the mean over the pairs of a neuron and a noise vector with `j = y`,
+    `zeta_oppose` that over `j = -y`.
     `clean_error` counts true labels.
     """
 

@@ -5,9 +5,9 @@ A network is its coefficients, `w_a = s w0_a + p_a phi + sum_i q_ai xi_i`. Its p
 
     u_a = s u0_a + |phi|^2 p_a + sum_i q_ai h_i,    V_ak = s V0_ak + p_a h_k + sum_i q_ai G_ik
 
-The gradient is that at the head of `theory/dynamics.py`. Axes are (draw, noise vector or signal, network, neuron): `V` of
-a batch of B noise vectors has the shape `(S, B, K, 2m)`, `u` has `(S, 2, K, 2m)`. So what all networks of a draw see is
-one product of matrices. The compiled engine is tested against this one, and this one against explicit weights.
+The gradient is that at the head of `theory/dynamics.py`. Axes are (draw, noise vector or signal, network, neuron): V of
+a batch of B noise vectors has the shape `(S, B, K, 2m)`, u has `(S, 2, K, 2m)`. So one product of matrices serves all
+networks of a draw. The compiled engine is tested against this one, and this one against explicit weights.
 """
 
 from collections.abc import Iterator, Sequence
@@ -175,7 +175,7 @@ def scheduled(draws: Draws, schedules: Sequence[Schedule], first: int, last: int
 
 
 def preactivations(draws: Draws, nets: Networks, batch: Batch | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return u, `(S, 2, K, 2m)`, and V, `(S, B, K, 2m)`, of the equations at the head of this file; of all n by default."""
+    """Return u, `(S, 2, K, 2m)`, and V, `(S, B, K, 2m)`, see the head of this file; of all n by default."""
     problem, (p, q, share, _) = draws.problem, nets
     rows, start, overlap = (problem.gram, draws.start.V[:, :, None], problem.overlap) if batch is None else (
         batch.rows, batch.start, batch.overlap)  # fmt: skip

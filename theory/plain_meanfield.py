@@ -4,6 +4,7 @@ The populations began alike and differ in what they have learned: `own` has the 
 Names and equations are those of `theory/meanfield.py`.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ class PlainMeanField(NamedTuple):
         law: constants of the setting.
         start: a population at initialization.
         signs: +1 for neurons that match a sample's label, -1 for those that oppose it, shape `(2m,)`.
+        of_sign: 1.0 where a neuron is of a sign, shape `(2m, 2)`.
         directions: of R and of F, what a preactivation is a sum of besides its own part: V0, then the four blocks'
             cavity fields, then what neurons of one sign share of them, shape `(2, 9, M 2m)`.
         same, swapped: overlaps of forget samples of one set, of equal and of different labels, shape `(M, M)`.
@@ -28,6 +30,7 @@ class PlainMeanField(NamedTuple):
     law: Constants
     start: Population
     signs: np.ndarray
+    of_sign: np.ndarray
     directions: np.ndarray
     same: np.ndarray
     swapped: np.ndarray
@@ -41,25 +44,29 @@ class PlainMeanField(NamedTuple):
             whole[first : first + size, first : first + size] = start.overlaps[first : first + size]
         alike = start.labels[:, None] == start.labels
         directions = np.concatenate([start.V0[None], start.cavity, np.repeat(start.shared, m, axis=3)])
-        return cls(law, start, np.repeat([1.0, -1.0], m), directions.swapaxes(0, 1).reshape(2, 9, -1),
+        return cls(law, start, np.repeat([1.0, -1.0], m), np.repeat(np.eye(2), m, axis=0), directions.swapaxes(0, 1).reshape(2, 9, -1),
                    whole * alike, whole * ~alike)  # fmt: skip
 
-    def advance(self, own: np.ndarray, kappa: np.ndarray, course: Course, first: int, last: int) -> None:
-        """Take epochs `first` to `last - 1` in place."""
-        law, signs = self.law, self.signs
-        s = course.sharpness if course.rho > 0.0 else 0.0
+    def advance(self, own: np.ndarray, kappa: np.ndarray, courses: Sequence[Course], first: int, last: int) -> None:
+        """Take epochs `first` to `last - 1` in place, by a course a population; they differ in their radii alone."""
+        law, signs, course, rho = self.law, self.signs, courses[0], np.array([one.rho for one in courses])
+        s, moved = course.sharpness, np.flatnonzero(rho > 0.0)  # whose gradient is that at W + eps
+        course = course._replace(rho=rho[moved])
         for substep in range(first * course.substeps, last * course.substeps):
             V = self.preactivations(own, kappa)
             pull = self.residuals(course, V, kappa.sum(axis=1))
-            near, pull_near = self.perturbed(course, (V, pull), kappa, substep) if s != 0.0 else (V, pull)
-            base, lifted = (1.0 - s) * pull, s * pull_near
+            near, pull_near = V[moved], pull[moved]
+            if moved.size:
+                near, pull_near = self.perturbed(course, (near, pull_near), kappa[moved], substep)
             for part in range(2):
                 moving = slice(substep % course.cohorts[part], None, course.cohorts[part])
                 rate = law.eta * law.noise_patches * law.D * course.visits[part]
-                force = base[:, part, moving, None] * (V[:, part, moving] > 0.0)
-                force += lifted[:, part, moving, None] * (near[:, part, moving] > 0.0)
+                pulls, lifted = pull[:, part, moving], pull_near[:, part, moving]
+                force, mean = pulls[..., None] * (V[:, part, moving] > 0.0), pulls.mean(axis=1)
+                at_near = lifted[..., None] * (near[:, part, moving] > 0.0)
+                force[moved] = (1.0 - s) * force[moved] + s * at_near
+                mean[moved] = (1.0 - s) * mean[moved] + s * lifted.mean(axis=1)
                 own[:, part, moving] += rate * force * signs
-                mean = (base[:, part, moving] + lifted[:, part, moving]).mean(axis=1)
                 kappa[:, part] += law.eta * law.signal2 / 2 * course.steps * course.batch[part] * mean
 
     def preactivations(self, own: np.ndarray, kappa: np.ndarray) -> np.ndarray:
@@ -100,20 +107,20 @@ class PlainMeanField(NamedTuple):
         """
         law, (C, _, samples, neurons) = self.law, x.shape
         m = neurons // 2
-        blocks = x.reshape(C, 2, samples, 2, m)
-        rows, square = blocks.sum(axis=4), (blocks * blocks).sum(axis=(2, 4))
-        pairs, there = (rows * rows).sum(axis=2), square > 0.0
+        rows, squares = over_neurons(x, self.of_sign), over_neurons(x * x, self.of_sign)  # (C, 2, M, 2)
+        square, pairs = squares.sum(axis=2), (rows * rows).sum(axis=2)
+        there = square > 0.0
         safe = np.where(there, square, 1.0)
         correlation = np.clip((pairs - square) / ((m - 1) * safe), 0.0, 1.0) if m > 1 else np.zeros_like(square)
         size = np.sqrt(square / (samples * m) / (2 * law.d)) * np.where(rows.sum(axis=2) > 0.0, 1.0, -1.0)
         amplitudes = np.stack([size * np.sqrt(1.0 - correlation), size * np.sqrt(correlation)], axis=1)
-        overlap = (x * self.start.V0).sum(axis=(2, 3)) / (2 * samples * m) / (law.D * law.start)
+        overlap = np.einsum("cpia,pia->cp", x, self.start.V0) / (2 * samples * m) / (law.D * law.start)
         return amplitudes.reshape(C, 2, 4), overlap
 
     def onsager_reaction(self, V: np.ndarray, own: np.ndarray, kappa: np.ndarray) -> np.ndarray:
         """Return the share of its own push that a sample of R loses because those it helps yield, shape `(C,)`."""
         law, m, samples = self.law, self.signs.size // 2, V.shape[2]
-        noise = (np.maximum(V[:, 0], 0.0) @ self.signs).sum(axis=1)
+        noise = over_neurons(np.maximum(V[:, 0], 0.0), self.signs).sum(axis=1)
         x = np.clip(kappa.sum(axis=1) + law.noise_patches * noise / (m * samples), 1e-6, 50.0)
         response = (x - 1.0 + np.exp(-x)) / (x * (1.0 + np.exp(-x)))
         return response * np.mean(own[:, 0, :, :m] != 0.0, axis=(1, 2)) * law.counts.sum() / (2.0 * law.d)
@@ -122,13 +129,14 @@ class PlainMeanField(NamedTuple):
         self, K: np.ndarray, u: np.ndarray, scale: float, points: np.ndarray, lattices: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return what `CompiledMeanField.test_errors` does."""
-        errors, of_quadrature = plain_test_errors(K[None], u[None], self.law.signal2, scale, points[None], lattices, 1.0)
+        alike = K[None], u[None], self.law.signal2, scale, points[None]  # networks of one draw
+        errors, of_quadrature = plain_test_errors(*alike, lattices, 1.0)
         return errors[0], of_quadrature[0]
 
     def residuals(self, course: Course, V: np.ndarray, kappa: np.ndarray) -> np.ndarray:
         """Return how hard each sample pulls its matching neurons up, `weight / (m (1 + e^f))`, shape `(C, 2, M)`."""
         m = self.signs.size // 2
-        noise = np.maximum(V, 0.0) @ self.signs
+        noise = over_neurons(np.maximum(V, 0.0), self.signs)
         margin = kappa[:, None, None] + self.law.noise_patches * noise / m
         if course.flipped:
             margin[:, 1] *= -1.0
@@ -144,14 +152,15 @@ class PlainMeanField(NamedTuple):
         (V, pull), law, signs = here, self.law, self.signs
         samples, neurons = V.shape[2:]
         share = course.perturbed * course.batch / samples
-        active = np.count_nonzero(V > 0.0, axis=3)
+        active = V > 0.0
         gradient = pull.sum(axis=2) @ share / 2
         square = pull * pull
-        norm2 = law.noise_patches**2 * law.D * ((square * active).sum(axis=2) @ share)
+        reached = square * over_neurons(active, np.ones(neurons))
+        norm2 = law.noise_patches**2 * law.D * (reached.sum(axis=2) @ share)
         norm2 = norm2 + neurons * law.signal2 * (gradient**2 + square.sum(axis=2) @ share / 4)
         scale = np.where(norm2 > 0.0, course.rho / np.sqrt(np.where(norm2 > 0.0, norm2, 1.0)), 0.0)
         move = -scale[:, None, None] * course.perturbed[:, None] * law.noise_patches * law.D * pull
-        near = move[..., None] * (V > 0.0) * signs
+        near = move[..., None] * (signs * active)
         amplitudes, overlaps = self.crosstalk(near)
         kept = course.batch / law.counts
         fresh = np.repeat(course.batch * np.maximum(1.0 - kept, 0.0), 2)
@@ -173,3 +182,8 @@ class PlainMeanField(NamedTuple):
         keeps = course.perturbed == 0.0
         found[:, keeps] = pull[:, keeps]
         return near, found
+
+
+def over_neurons(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the weighted sum, or sums, over the last axis, as one product of matrices."""
+    return (x.reshape(-1, x.shape[-1]) @ weights).reshape(*x.shape[:-1], *weights.shape[1:])

@@ -1,4 +1,4 @@
-"""What is measured at a checkpoint, in plain numpy and of many networks at once: `theory/measure.py` and its quadrature.
+"""What is measured at a checkpoint, in plain numpy, of many networks at once: `theory/measure.py` and its quadrature.
 
 Names, equations and axes are those of `theory/plain.py` and `theory/quadrature.py`.
 """
@@ -48,7 +48,7 @@ def _asked(config, drawn, state, K):
 def training_numbers(
     draws: Draws, nets: Networks, here: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, TrainingNumbers]:
-    """Return `W W^T`, shape `(S, K, 2m, 2m)`, and what the training set tells of networks with preactivations `(u, V)`."""
+    """Return `W W^T`, `(S, K, 2m, 2m)`, and what the training set tells of networks with the preactivations (u, V)."""
     (u, V), problem, signs = here, draws.problem, draws.signs
     power, m, vectors = problem.power, signs.size // 2, problem.vectors
     K = weight_gram(draws, nets, here)
@@ -138,18 +138,18 @@ def plain_test_errors(
     tie = TIE * (np.abs(b) ** power).sum(axis=2) + SMALLEST
     lower = -raised(np.maximum(u, 0.0), power) @ signs / m / noise_scale + tie
     upper = -raised(np.maximum(-u, 0.0), power) @ signs / m / noise_scale - tie
-    found = []
+    wrong, shift = [], []
     for own, line, low, high, factors in zip(points, b, lower, upper, across, strict=True):  # what fits into the cache
         a = own @ factors.swapaxes(1, 2)
         below = shares_below(a, line, (low, high)) if power == 1.0 else [
             [powered_share(side * a, line, level, power) for level in (low, high)] for side in (1.0, -1.0)]  # fmt: skip
-        f = sum(0.25 * (least + (1.0 - most)) for least, most in below)
-        if power == 1.0 and f.shape[1] >= FEWEST:
-            f = f - explained(f, np.abs(a) @ signs, factors, signs)
-        means = f[:, : f.shape[1] // lattices * lattices].reshape(len(f), lattices, -1).mean(axis=2)
-        found.append((np.clip(means.mean(axis=1), 0.0, 1.0), means.std(axis=1) / np.sqrt(lattices - 1)))
-    errors, of_quadrature = zip(*found, strict=True)
-    return np.stack(errors), np.stack(of_quadrature)
+        wrong.append(sum(0.25 * (least + (1.0 - most)) for least, most in below))
+        shift.append(np.abs(a) @ signs)
+    f = np.concatenate(wrong)
+    if power == 1.0 and f.shape[1] >= FEWEST:
+        f = f - explained(f, np.concatenate(shift), across.reshape(-1, size, size + 1), signs)
+    means = f[:, : f.shape[1] // lattices * lattices].reshape(*u.shape[:2], lattices, -1).mean(axis=3)
+    return np.clip(means.mean(axis=2), 0.0, 1.0), means.std(axis=2) / np.sqrt(lattices - 1)
 
 
 def line_factors(C: np.ndarray, power: float) -> np.ndarray:
@@ -176,7 +176,7 @@ def line_factors(C: np.ndarray, power: float) -> np.ndarray:
 def shares_below(a: np.ndarray, b: np.ndarray, levels: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
     """Return `P(t(s) <= level)` of `t(s) = sum_k j_k relu(side a_k + b_k s)`, for side = 1 and -1, for each level.
 
-    Between neighbouring breakpoints t is `height + rise s`, running sums over the breakpoints before. The antipode needs
+    Between neighbouring breakpoints t is `height + rise s`, running sums over the breakpoints before. The antipode has
     no breakpoints of its own: as `relu(-x) = relu(x) - x`, its t at -s is `t(s) - sum_k j_k (a_k + b_k s)`.
 
     Args:
@@ -189,7 +189,9 @@ def shares_below(a: np.ndarray, b: np.ndarray, levels: Sequence[np.ndarray]) -> 
     """
     R, points, size = a.shape
     signs, still = np.repeat([1.0, -1.0], size // 2), b == 0.0
-    breaks = a * np.divide(-1.0, b, out=np.zeros_like(b), where=~still)[:, None] + np.where(still, FAR, 0.0)[:, None]
+    breaks = a * np.divide(-1.0, b, out=np.zeros_like(b), where=~still)[:, None]
+    if still.any():
+        breaks += np.where(still, FAR, 0.0)[:, None]
     order = np.ascontiguousarray(np.argsort(breaks, axis=2).swapaxes(1, 2))  # (R, 2m, points), as all that follows
     at = np.take(breaks, order + size * np.arange(R * points).reshape(R, 1, points))
     steeper = np.take(signs * np.abs(b), order + size * np.arange(R)[:, None, None])
@@ -205,17 +207,20 @@ def shares_below(a: np.ndarray, b: np.ndarray, levels: Sequence[np.ndarray]) -> 
     rise[:, -1] = end[:, None]  # without what rounding leaves of others
     values = height[:, 1:] + rise[:, 1:] * at
     own, along = (a @ signs)[:, None], (begin + end)[:, None, None]
+    once = bool(np.all(signs * b >= 0.0) and np.all(begin > 0.0) and np.all(end > 0.0))  # t rises everywhere
     sides = (values, height, rise), (values - (own + along * at), height - own, rise - along)
     edges = np.concatenate([np.full((R, 1, points), -FAR), at, np.full((R, 1, points), FAR)], axis=1)
-    return [[_share(level, *side, edges) for level in levels] for side in sides]
+    return [[_share(level, *side, edges, once=once) for level in levels] for side in sides]
 
 
-def _share(level: np.ndarray, values: np.ndarray, height: np.ndarray, rise: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def _share(
+    level: np.ndarray, values: np.ndarray, height: np.ndarray, rise: np.ndarray, edges: np.ndarray, *, once: bool
+) -> np.ndarray:
     """Return the probability that a piecewise linear function of s ~ N(0, 1) is at most a level, shape `(R, points)`.
 
     It is the sum over crossings of the level of plus or minus the normal distribution function, plus 1 where the
     function ends below. The second axis of the arrays is that of the pieces, of their `edges`, or of the breakpoints
-    between them, where the function has its `values`.
+    between them, where the function has its `values`. It crosses every level `once`, or any number of times.
     """
     from scipy.special import ndtr
 
@@ -224,14 +229,20 @@ def _share(level: np.ndarray, values: np.ndarray, height: np.ndarray, rise: np.n
     below[:, 0] = (rise[:, 0] > 0.0) | ((rise[:, 0] == 0.0) & (height[:, 0] <= line))
     np.less_equal(values, line[:, None], out=below[:, 1:-1])
     below[:, -1] = (rise[:, -1] < 0.0) | ((rise[:, -1] == 0.0) & (height[:, -1] <= line))
-    crossed = np.flatnonzero(below[:, 1:] != below[:, :-1])
+    if once:  # in the piece behind the breakpoints that are on the side of the left end
+        piece = np.add.reduce((below[:, 1:-1] == below[:, :1]).view(np.int8), axis=1, dtype=np.int32)
+        crossed = (piece * points + pieces * points * np.arange(R)[:, None] + np.arange(points)).ravel()
+    else:
+        crossed = np.flatnonzero(below[:, 1:] != below[:, :-1])
     network = crossed // (pieces * points)
     left = crossed + network * points  # edges are one more than pieces
     with np.errstate(divide="ignore", invalid="ignore"):
         x = (level[network] - height.ravel()[crossed]) / rise.ravel()[crossed]
     share = ndtr(np.minimum(np.maximum(x, edges.ravel()[left]), edges.ravel()[left + points]))
     signed = np.where(below.ravel()[left], share, -share)
-    return np.bincount(network * points + crossed % points, signed, R * points).reshape(R, points) + below[:, -1]
+    if not once:
+        signed = np.bincount(network * points + crossed % points, signed, R * points)
+    return signed.reshape(R, points) + below[:, -1]
 
 
 def powered_share(a: np.ndarray, b: np.ndarray, level: np.ndarray, power: float) -> np.ndarray:

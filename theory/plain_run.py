@@ -32,7 +32,7 @@ from theory.training import NetworkState, pieces, start_state
 
 
 def simulate_plainly(configs: Sequence[TheoryConfig]) -> list[Trajectory]:
-    """Simulate settings; those that differ in nothing but their rules share draws, and what is alike trains together."""
+    """Simulate settings; those that differ in their rules alone share draws, and what is alike trains together."""
     found: dict[TheoryConfig, list[Phases]] = {}
     with np.errstate(over="ignore", invalid="ignore"):
         for cells in grouped(configs, lambda cell: cell.changed(pretrain="sgd", unlearn="sgd")).values():
@@ -97,7 +97,8 @@ def _train(
         legs: of each of the K networks.
         states: S times K, which stay as they are.
     """
-    drawn, probing = [seed.drawn for seed in seeds], [plan.probing for plan in plans if plan.probing is not None] or None
+    drawn = [seed.drawn for seed in seeds]
+    probing = [plan.probing for plan in plans if plan.probing is not None] or None
     draws, nets, schedules = Draws.of(drawn), Networks.of(states), [plan.schedule for plan in plans]
     velocity, names = nets.at_rest() if config.inertial else None, metric_names(config, probing=probing is not None)
     shape = len(legs), len(seeds)

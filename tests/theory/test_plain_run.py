@@ -27,12 +27,9 @@ GROUPS = {
 
 
 @pytest.mark.parametrize("name", GROUPS)
-@pytest.mark.parametrize("oracle", [True, False])
-def test_trajectories_are_those_of_the_compiled_engine(name, oracle):
+def test_trajectories_are_those_of_the_compiled_engine(name):
     cells = GROUPS[name]
-    for plain, compiled in zip(
-        simulate_plainly(cells, oracle=oracle), simulate_many(cells, oracle=oracle), strict=True
-    ):
+    for plain, compiled in zip(simulate_plainly(cells), simulate_many(cells), strict=True):
         for ends in ("stopped_at", "diverged_at", "pretrained_at", "seeds", "epochs", "pretrain_epochs"):
             np.testing.assert_array_equal(getattr(plain, ends), getattr(compiled, ends), err_msg=ends)
         for stage in ("pretrain", "metrics", "retrained"):
