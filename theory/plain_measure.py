@@ -206,21 +206,42 @@ def shares_below(a: np.ndarray, b: np.ndarray, levels: Sequence[np.ndarray]) -> 
     height, rise = before @ height, before @ rise
     rise[:, -1] = end[:, None]  # without what rounding leaves of others
     values = height[:, 1:] + rise[:, 1:] * at
-    own, along = (a @ signs)[:, None], (begin + end)[:, None, None]
-    once = bool(np.all(signs * b >= 0.0) and np.all(begin > 0.0) and np.all(end > 0.0))  # t rises everywhere
-    sides = (values, height, rise), (values - (own + along * at), height - own, rise - along)
     edges = np.concatenate([np.full((R, 1, points), -FAR), at, np.full((R, 1, points), FAR)], axis=1)
-    return [[_share(level, *side, edges, once=once) for level in levels] for side in sides]
+    own, along = (a @ signs)[:, None], (begin + end)[:, None, None]
+    if np.all(signs * b >= 0.0) and np.all(begin > 0.0) and np.all(end > 0.0):  # t rises everywhere
+        other = values - (own + along * at)
+        lines = (values, height, rise, None), (other, height, rise, (own[:, 0], along[:, 0]))
+        return [[_single_share(level, *line, edges) for level in levels] for line in lines]
+    sides = (values, height, rise), (values - (own + along * at), height - own, rise - along)
+    return [[_share(level, *side, edges) for level in levels] for side in sides]
+
+
+def _single_share(level, values, height, rise, less, edges):
+    """Return what `_share` does of a function that rises or, with `less = own + along s` taken from it, falls.
+
+    It crosses the level once, in the piece behind the breakpoints at which it has not yet.
+    """
+    from scipy.special import ndtr
+
+    R, pieces, points = height.shape
+    before = values <= level[:, None, None] if less is None else values > level[:, None, None]
+    piece = np.add.reduce(before.view(np.int8), axis=1, dtype=np.int32)
+    place = piece * points + pieces * points * np.arange(R)[:, None] + np.arange(points)
+    own, along = (0.0, 0.0) if less is None else less
+    x = (level[:, None] + own - height.ravel()[place]) / (rise.ravel()[place] - along)
+    left = place + points * np.arange(R)[:, None]  # edges are one more than pieces
+    x = np.minimum(np.maximum(x, edges.ravel()[left]), edges.ravel()[left + points])
+    return ndtr(x if less is None else -x)
 
 
 def _share(
-    level: np.ndarray, values: np.ndarray, height: np.ndarray, rise: np.ndarray, edges: np.ndarray, *, once: bool
+    level: np.ndarray, values: np.ndarray, height: np.ndarray, rise: np.ndarray, edges: np.ndarray
 ) -> np.ndarray:
     """Return the probability that a piecewise linear function of s ~ N(0, 1) is at most a level, shape `(R, points)`.
 
     It is the sum over crossings of the level of plus or minus the normal distribution function, plus 1 where the
     function ends below. The second axis of the arrays is that of the pieces, of their `edges`, or of the breakpoints
-    between them, where the function has its `values`. It crosses every level `once`, or any number of times.
+    between them, where the function has its `values`.
     """
     from scipy.special import ndtr
 
@@ -229,20 +250,14 @@ def _share(
     below[:, 0] = (rise[:, 0] > 0.0) | ((rise[:, 0] == 0.0) & (height[:, 0] <= line))
     np.less_equal(values, line[:, None], out=below[:, 1:-1])
     below[:, -1] = (rise[:, -1] < 0.0) | ((rise[:, -1] == 0.0) & (height[:, -1] <= line))
-    if once:  # in the piece behind the breakpoints that are on the side of the left end
-        piece = np.add.reduce((below[:, 1:-1] == below[:, :1]).view(np.int8), axis=1, dtype=np.int32)
-        crossed = (piece * points + pieces * points * np.arange(R)[:, None] + np.arange(points)).ravel()
-    else:
-        crossed = np.flatnonzero(below[:, 1:] != below[:, :-1])
+    crossed = np.flatnonzero(below[:, 1:] != below[:, :-1])
     network = crossed // (pieces * points)
     left = crossed + network * points  # edges are one more than pieces
     with np.errstate(divide="ignore", invalid="ignore"):
         x = (level[network] - height.ravel()[crossed]) / rise.ravel()[crossed]
     share = ndtr(np.minimum(np.maximum(x, edges.ravel()[left]), edges.ravel()[left + points]))
     signed = np.where(below.ravel()[left], share, -share)
-    if not once:
-        signed = np.bincount(network * points + crossed % points, signed, R * points)
-    return signed.reshape(R, points) + below[:, -1]
+    return np.bincount(network * points + crossed % points, signed, R * points).reshape(R, points) + below[:, -1]
 
 
 def powered_share(a: np.ndarray, b: np.ndarray, level: np.ndarray, power: float) -> np.ndarray:
