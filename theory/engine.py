@@ -30,7 +30,7 @@ from theory.training import (
     pretrain_schedule,
     rest,
     start_state,
-    unlearn_batches,
+    unlearn_schedule,
 )
 
 if TYPE_CHECKING:
@@ -221,7 +221,6 @@ class Seed:
     key: TheoryConfig
     drawn: Draw
     given: Schedule | None = None
-    _rows: dict[tuple, np.ndarray] = field(default_factory=dict)
     _schedules: dict[tuple, Schedule] = field(default_factory=dict)
 
     def schedule(self, config: TheoryConfig, purpose: str) -> Schedule:
@@ -229,14 +228,11 @@ class Seed:
         if purpose == "unlearn" and self.given is not None:
             return self.given
         epochs = config.epochs if purpose == "unlearn" else 1
-        size = purpose, epochs, config.retain_batch, config.forget_batch
-        weights = *size, config.method, config.alpha
-        if size not in self._rows:
-            self._rows[size] = unlearn_batches(replace(config, epochs=epochs), generator(self.drawn.seed, purpose))
-        if weights not in self._schedules:
-            labels, per_epoch = self.drawn.problem.labels, -(-config.n_retain // config.retain_batch)
-            self._schedules[weights] = forgetting_schedule(config, labels, self._rows[size], per_epoch=per_epoch)
-        return self._schedules[weights]
+        key = purpose, epochs, config.retain_batch, config.forget_batch, config.method, config.alpha
+        if key not in self._schedules:
+            rng, labels = generator(self.drawn.seed, purpose), self.drawn.problem.labels
+            self._schedules[key] = unlearn_schedule(replace(config, epochs=epochs), labels, rng)
+        return self._schedules[key]
 
 
 Legs = list[tuple[NeuronRule, int]]  # rules in order, each with its epochs

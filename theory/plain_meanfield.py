@@ -24,6 +24,7 @@ class PlainMeanField(NamedTuple):
         of_sign: 1.0 where a neuron is of a sign, shape `(2m, 2)`.
         directions: of R and of F, what a preactivation is a sum of besides its own part: V0, then the four blocks'
             cavity fields, then what neurons of one sign share of them, shape `(2, 9, M, 2m)`.
+        others: roots of the numbers of samples that make up the cavity fields of R and of F, by block, shape `(2, 4)`.
         same, swapped: overlaps of forget samples of one set, of equal and of different labels, shape `(M, M)`.
     """
 
@@ -32,6 +33,7 @@ class PlainMeanField(NamedTuple):
     signs: np.ndarray
     of_sign: np.ndarray
     directions: np.ndarray
+    others: np.ndarray
     same: np.ndarray
     swapped: np.ndarray
 
@@ -45,7 +47,12 @@ class PlainMeanField(NamedTuple):
         alike = start.labels[:, None] == start.labels
         directions = np.concatenate([start.V0[None], start.cavity, np.repeat(start.shared, m, axis=3)])
         signs, of_sign = np.repeat([1.0, -1.0], m), np.repeat(np.eye(2), m, axis=0)
-        return cls(law, start, signs, of_sign, directions.swapaxes(0, 1).copy(), whole * alike, whole * ~alike)
+        # a sample is no cavity field of its own, and within F the terms are followed one by one
+        others = np.repeat(law.counts - np.eye(2), 2, axis=1)
+        if start.overlaps.size > 0:
+            others[1, 2:] = 0.0
+        directions = directions.swapaxes(0, 1).copy()
+        return cls(law, start, signs, of_sign, directions, np.sqrt(others), whole * alike, whole * ~alike)
 
     def advance(self, own: np.ndarray, kappa: np.ndarray, courses: Sequence[Course], first: int, last: int) -> None:
         """Take epochs `first` to `last - 1` in place, by a course a population; they differ in their radii alone."""
@@ -72,11 +79,7 @@ class PlainMeanField(NamedTuple):
         """Return the noise preactivations V, shape `(C, 2, M, 2m)`."""
         law, sums = self.law, [over_neurons(x, self.of_sign) for x in (own, own * own)]
         amplitudes, overlap = self.crosstalk(*sums, np.einsum("cpia,pia->cp", own, self.start.V0))
-        # a sample is no cavity field of its own, and within F the terms are followed one by one
-        others = np.repeat(law.counts - np.eye(2), 2, axis=1)
-        if self.start.overlaps.size > 0:
-            others[1, 2:] = 0.0
-        amplitudes, overlap = amplitudes[:, None] * np.sqrt(others)[:, None], 1.0 + overlap @ law.counts
+        amplitudes, overlap = amplitudes[:, None] * self.others[:, None], 1.0 + overlap @ law.counts
         V = own + np.stack([self.cavity_field(amplitudes[:, part], overlap, part) for part in range(2)], axis=1)
         if self.start.overlaps.shape[1] > 1:
             halves = own[:, 1].reshape(*own.shape[:1], own.shape[2], 2, -1)
@@ -113,7 +116,8 @@ class PlainMeanField(NamedTuple):
         square, pairs = squares.sum(axis=2), (rows * rows).sum(axis=2)
         there = square > 0.0
         safe = np.where(there, square, 1.0)
-        correlation = np.clip((pairs - square) / ((m - 1) * safe), 0.0, 1.0) if m > 1 else np.zeros_like(square)
+        correlation = (pairs - square) / (max(m - 1, 1) * safe)  # 0 where m is 1
+        correlation = np.minimum(np.maximum(correlation, 0.0), 1.0)
         size = np.sqrt(square / (samples * m) / (2 * law.d)) * np.where(rows.sum(axis=2) > 0.0, 1.0, -1.0)
         amplitudes = np.stack([size * np.sqrt(1.0 - correlation), size * np.sqrt(correlation)], axis=1)
         return amplitudes.reshape(C, 2, 4), along / (2 * samples * m) / (law.D * law.start)
@@ -124,7 +128,8 @@ class PlainMeanField(NamedTuple):
         noise = over_neurons(np.maximum(V[:, 0], 0.0), self.signs).sum(axis=1)
         x = np.clip(kappa.sum(axis=1) + law.noise_patches * noise / (m * samples), 1e-6, 50.0)
         response = (x - 1.0 + np.exp(-x)) / (x * (1.0 + np.exp(-x)))
-        return response * np.mean(own[:, 0, :, :m] != 0.0, axis=(1, 2)) * law.counts.sum() / (2.0 * law.d)
+        moved = np.count_nonzero(own[:, 0, :, :m], axis=(1, 2)) / (m * samples)
+        return response * moved * law.counts.sum() / (2.0 * law.d)
 
     def test_errors(
         self, K: np.ndarray, u: np.ndarray, scale: float, points: np.ndarray, lattices: int
