@@ -106,7 +106,7 @@ class Trajectory:
 class Phase:
     """One training phase of one seed: values per checkpoint, and how it ended."""
 
-    state: NetworkState | None  # where it ended; None where nothing was trained
+    state: NetworkState
     values: np.ndarray  # (metrics, checkpoints)
     stopped_at: int = -1
     diverged_at: int = -1
@@ -135,7 +135,7 @@ def simulate_many(configs: Sequence[TheoryConfig], *, description: str = "", ora
     def simulate_seed(job: tuple[TheoryConfig, int]) -> list[Phases]:
         key, seed = job[0], Seed(job[0], draw(*job))
         pretrained = train(seed, key, start_state(seed.drawn.start), pretrain_plan(seed))
-        retrained = nothing_retrained(key)
+        retrained = nothing_retrained(key, pretrained)
         if oracle:
             retrained = train(seed, key, start_state(seed.drawn.start), retrain_plan(seed))
         return [(pretrained, retrained, unlearn(seed, config, pretrained)) for config in groups[key]]
@@ -198,7 +198,7 @@ def replay(config: TheoryConfig, drawn: Draw, orders: Orders) -> Trajectory:
     seed = Seed(config, drawn, given=schedules[1])
     plan = trained_plan(config, schedules[0], np.arange(config.n))
     pretrained = train(seed, config, start_state(drawn.start), plan)
-    return collected(config, [(pretrained, nothing_retrained(config), unlearn(seed, config, pretrained))])
+    return collected(config, [(pretrained, nothing_retrained(config, pretrained), unlearn(seed, config, pretrained))])
 
 
 def thread_count() -> int:
@@ -295,9 +295,9 @@ def unlearn_plan(seed: Seed, config: TheoryConfig) -> Plan:
                 lambda found: level is not None and found["forget_error"] >= level, probing)  # fmt: skip
 
 
-def nothing_retrained(config: TheoryConfig) -> Phase:
+def nothing_retrained(config: TheoryConfig, pretrained: Phase) -> Phase:
     """Return the phase of a retraining that was not asked for."""
-    return Phase(None, np.full((len(metric_names(config, probing=False)), 1), np.nan))
+    return Phase(pretrained.state, np.full((len(metric_names(config, probing=False)), 1), np.nan))
 
 
 def nothing_unlearned(config: TheoryConfig, pretrained: Phase) -> Phase:
@@ -321,7 +321,7 @@ def from_the_start(config: TheoryConfig, pretrained: Phase, phase: Phase) -> Pha
 
 def unlearn(seed: Seed, config: TheoryConfig, pretrained: Phase) -> Phase:
     """Unlearn from a pretrained state, which stays as it is; a diverged pretraining leaves nothing to unlearn."""
-    if pretrained.state is None or pretrained.diverged_at >= 0:
+    if pretrained.diverged_at >= 0:
         return nothing_unlearned(config, pretrained)
     phase = train(seed, config, copy_state(pretrained.state), unlearn_plan(seed, config))
     return from_the_start(config, pretrained, phase)

@@ -55,8 +55,8 @@ class Draws(NamedTuple):
         u, V, K = (np.stack(arrays) for arrays in zip(*(one.start for one in draws), strict=True))
         known = [(np.stack([one.vectors[0], one.forget_signal]), *one.vectors[1:]) for one in draws
                  if one.vectors is not None and one.forget_signal is not None]  # fmt: skip
-        signals, noise, weights = map(np.stack, zip(*known, strict=True)) if known else (None, None, None)
-        explicit = (signals, noise, weights) if signals is not None else None
+        stacks = [np.stack(arrays) for arrays in zip(*known, strict=True)]
+        explicit = (stacks[0], stacks[1], stacks[2]) if stacks else None
         forget = (np.arange(first.labels.size) >= first.n_retain).astype(int)
         signs = np.repeat([1.0, -1.0], u.shape[2] // 2)
         return cls(problem, forget, signs, InitialWeights(u, V.swapaxes(1, 2).copy(), K), explicit)
@@ -282,12 +282,16 @@ def in_weights(
     Raises:
         ValueError: without explicit vectors.
     """
-    if draws.explicit is None:
-        raise ValueError("asam_entry needs explicit vectors: draw = 'dense', or Draw.from_vectors")
-    signals, noise, _ = draws.explicit
+    signals, noise, _ = _vectors(draws)
     if batch is not None:
         noise = noise.reshape(-1, noise.shape[2])[batch.places].reshape(len(noise), -1, noise.shape[2])
     return np.einsum("sxka,sxd->skad", p, signals) + np.einsum("sbka,sbd->skad", q, noise), signals, noise
+
+
+def _vectors(draws: Draws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    if draws.explicit is None:
+        raise ValueError("asam_entry needs explicit vectors: draw = 'dense', or Draw.from_vectors")
+    return draws.explicit
 
 
 def weight_scales(draws: Draws, nets: Networks, scaled: int) -> np.ndarray | None:
@@ -295,7 +299,7 @@ def weight_scales(draws: Draws, nets: Networks, scaled: int) -> np.ndarray | Non
     share = nets.share[:, 0, :, None]
     if scaled == BY_ENTRY:
         moved, _, _ = in_weights(draws, nets.p, nets.q)
-        return (share * draws.explicit[2][:, None] + moved) ** 2
+        return (share * _vectors(draws)[2][:, None] + moved) ** 2
     if scaled != BY_NEURON:
         return None
     start, (u, V) = draws.start, preactivations(draws, nets)
@@ -356,7 +360,7 @@ def _step(
             step, value = gradient(draws, piece, here, own)
             output += value
             if rho.any():
-                output += _lift(draws, piece, here, step, (rho, sharpness, scales, own))
+                output += _lift(draws, piece, here, step, (rho, sharpness), (scales, own))
             moved.p[:] -= eta * step[0]
             moved.q.reshape(-1, *step[1].shape[2:])[batch.places] -= eta * step[1].reshape(-1, *step[1].shape[2:])
     if velocity is not None:
@@ -365,16 +369,27 @@ def _step(
     return output
 
 
-def _lift(draws: Draws, batch: Batch, here: tuple[np.ndarray, np.ndarray], step: Gradient, how: tuple) -> np.ndarray:
+def _lift(
+    draws: Draws, batch: Batch, here: tuple[np.ndarray, np.ndarray], step: Gradient,
+    size: tuple[np.ndarray, float], of_neurons: tuple[np.ndarray | None, np.ndarray | None],
+) -> np.ndarray:  # fmt: skip
     """Replace a gradient g0 by `(1 - s) g0 + s g1` with g1 that at `W + eps`; return the sum of outputs there.
 
     Networks of radius 0 stand first and are left out.
+
+    Args:
+        draws, batch: the draws, and the batch.
+        here: `(u, V)` at W.
+        step: g0, replaced in place.
+        size: radius of each network, shape `(K,)`, and s.
+        of_neurons: `scales` of `near` and `own` of `gradient`.
     """
-    rho, sharpness, scales, own = how
+    (rho, sharpness), (scales, own) = size, of_neurons
     last = slice(int(np.argmax(rho > 0.0)), None)
     of_last = lambda array: None if array is None else array[:, last]  # noqa: E731
-    here, base = ([array[:, :, last] for array in arrays] for arrays in (here, step))
-    there, value = gradient(draws, batch, near(draws, batch, here, base, rho[last], of_last(scales)), of_last(own))
+    (u, V), base = here, (step[0][:, :, last], step[1][:, :, last])
+    at = near(draws, batch, (u[:, :, last], V[:, :, last]), base, rho[last], of_last(scales))
+    there, value = gradient(draws, batch, at, of_last(own))
     for g, g0, g1 in zip(step, base, there, strict=True):
         g[:, :, last] = g1 if sharpness == 1.0 else (1.0 - sharpness) * g0 + sharpness * g1
     output = np.zeros((len(value), rho.size))

@@ -77,8 +77,9 @@ class PlainMeanField(NamedTuple):
 
     def preactivations(self, own: np.ndarray, kappa: np.ndarray) -> np.ndarray:
         """Return the noise preactivations V, shape `(C, 2, M, 2m)`."""
-        law, sums = self.law, [over_neurons(x, self.of_sign) for x in (own, own * own)]
-        amplitudes, overlap = self.crosstalk(*sums, np.einsum("cpia,pia->cp", own, self.start.V0))
+        law, along = self.law, np.einsum("cpia,pia->cp", own, self.start.V0)
+        rows, squares = over_neurons(own, self.of_sign), over_neurons(own * own, self.of_sign)
+        amplitudes, overlap = self.crosstalk(rows, squares, along)
         amplitudes, overlap = amplitudes[:, None] * self.others[:, None], 1.0 + overlap @ law.counts
         V = own + np.stack([self.cavity_field(amplitudes[:, part], overlap, part) for part in range(2)], axis=1)
         if self.start.overlaps.shape[1] > 1:

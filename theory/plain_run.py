@@ -129,7 +129,7 @@ def _train(
             going[:, s] &= ~(bad | over)
         if (stopped == epoch).any():
             _keep(ends, nets.states(draws), stopped == epoch)
-    _keep(ends, nets.states(draws), np.equal(ends, None))
+    _keep(ends, nets.states(draws), stopped < 0)
     return [[Phase(ends[k, s], values[s][k], int(stopped[k, s]), int(diverged[k, s])) for s in range(len(seeds))]
             for k in range(len(legs))]  # fmt: skip
 

@@ -23,6 +23,9 @@ GROUPS = {
         QUICK.changed(forget_angle=40.0, label_noise=0.2, curvature=True, attacks=True, unlearn="minmax")
     ],
     "plain independent noise": [QUICK.changed(noise="plain", noise_patches="independent", patches=3, unlearn="sam")],
+    "a short retraining, parts of batches": [
+        QUICK.changed(n_forget=12, sharpness_batch=3, pretrain=before, unlearn=after) for before, after in CELLS[1:]
+    ],
     "pretraining diverges": [QUICK.changed(eta_scale=1e308)],
     "unlearning diverges": [QUICK.changed(unlearn="sam", rho_scale=1e308), QUICK],
     "nothing is trained": [QUICK.changed(pretrain_epochs=0, epochs=0, first_seed=7)],
