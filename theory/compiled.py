@@ -1,4 +1,9 @@
-"""How the engine compiles its loops: options that every compiled function shares, and where machine code is kept."""
+"""How the engine compiles its loops: options that every compiled function shares, and where machine code is kept.
+
+A function that Python calls is `compiled`; its machine code is kept on disk. A function that compiled code alone calls
+is `inlined` or `apart`. `inlined` copies it to each call, which the hot parts of a step need: values stay in registers,
+and caller and callee round alike. `apart` makes it code of its own, for what is called rarely or does much at a call.
+"""
 
 from typing import Any
 
@@ -14,4 +19,4 @@ options: Any = {"fastmath": {"contract"}, "error_model": "numpy", "no_cfunc_wrap
 within: Any = options | {"no_cpython_wrapper": True}
 compiled = njit(cache=True, nogil=True, **options)
 inlined = njit(forceinline=True, **within)
-apart = njit(**within)  # compiled once, not once a call: where a call costs nothing beside the work
+apart = njit(**within)

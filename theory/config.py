@@ -261,16 +261,12 @@ class TheoryConfig:
         """Return this config with every unlearning field at its default: equal keys share their pretraining."""
         return TheoryConfig(**{name: value for name, value in asdict(self).items() if name not in UNLEARN_FIELDS})
 
-    def unlearn_key(self) -> "TheoryConfig":
-        """Return this config with the default pretraining rule: equal keys unlearn alike, whatever they start from."""
-        return self.changed(pretrain=TheoryConfig.pretrain)
-
 
 def grouped(
-    configs: Iterable[TheoryConfig], key: Callable[[TheoryConfig], TheoryConfig] = TheoryConfig.pretrain_key
-) -> dict[TheoryConfig, list[TheoryConfig]]:
+    configs: Iterable[TheoryConfig], key: Callable[[TheoryConfig], Any] = TheoryConfig.pretrain_key
+) -> dict[Any, list[TheoryConfig]]:
     """Return the configs, each once, by what those of a group share."""
-    groups: dict[TheoryConfig, list[TheoryConfig]] = {}
+    groups: dict[Any, list[TheoryConfig]] = {}
     for config in dict.fromkeys(configs):
         groups.setdefault(key(config), []).append(config)
     return groups

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from theory.training import (
     pretrain_schedule,
     rest,
     start_state,
-    unlearn_batches,
+    unlearn_schedule,
 )
 
 if TYPE_CHECKING:
@@ -133,10 +133,12 @@ def simulate_many(configs: Sequence[TheoryConfig], *, description: str = "", ora
     rows: dict[TheoryConfig, list[Phases]] = {config: [] for config in configs}
 
     def simulate_seed(job: tuple[TheoryConfig, int]) -> list[Phases]:
-        key, seed = job
-        group = Group(key, [draw(key, seed)])
-        pretrained, retrained = group.trained(oracle=oracle)
-        return [(pretrained[0], retrained[0], group.unlearn(config, pretrained)[0]) for config in groups[key]]
+        key, seed = job[0], Seed(job[0], draw(*job))
+        pretrained = train(seed, key, start_state(seed.drawn.start), pretrain_plan(seed))
+        retrained = nothing_retrained(key, pretrained)
+        if oracle:
+            retrained = train(seed, key, start_state(seed.drawn.start), retrain_plan(seed))
+        return [(pretrained, retrained, unlearn(seed, config, pretrained)) for config in groups[key]]
 
     with ThreadPoolExecutor(thread_count()) as pool:
         done = pool.map(simulate_seed, jobs)
@@ -193,10 +195,10 @@ def replay(config: TheoryConfig, drawn: Draw, orders: Orders) -> Trajectory:
         if len(rows) % epochs:
             raise reject(name, epochs, f"a divisor of the {len(rows)} given steps")
         schedules.append(make(config, labels, rows, per_epoch=len(rows) // epochs))
-    group = Group(config, [drawn], [Reading(labels, config.first_seed, given=schedules[1])])
-    pretrained = group.pretrain_on([schedules[0]], np.arange(config.n))
-    retrained = nothing_retrained(config, pretrained)
-    return collected(config, [(pretrained[0], retrained[0], group.unlearn(config, pretrained)[0])])
+    seed = Seed(config, drawn, given=schedules[1])
+    plan = trained_plan(config, schedules[0], np.arange(config.n))
+    pretrained = train(seed, config, start_state(drawn.start), plan)
+    return collected(config, [(pretrained, nothing_retrained(config, pretrained), unlearn(seed, config, pretrained))])
 
 
 def thread_count() -> int:
@@ -207,19 +209,18 @@ def thread_count() -> int:
 
 
 @dataclass
-class Reading:
-    """What one seed reads while it unlearns; settings that share a schedule draw it and lay it out once.
+class Seed:
+    """One draw of a pretraining, and the batches that are read on it; settings that read the same lay them out once.
 
     Attributes:
-        labels: of the samples, shape `(n,)`.
-        seed: of the draw.
+        key: the settings of the pretraining.
+        drawn: data and initial weights.
         given: the batches of unlearning, where they were made elsewhere.
     """
 
-    labels: np.ndarray
-    seed: int
+    key: TheoryConfig
+    drawn: Draw
     given: Schedule | None = None
-    _rows: dict[tuple, np.ndarray] = field(default_factory=dict)
     _schedules: dict[tuple, Schedule] = field(default_factory=dict)
 
     def schedule(self, config: TheoryConfig, purpose: str) -> Schedule:
@@ -227,123 +228,111 @@ class Reading:
         if purpose == "unlearn" and self.given is not None:
             return self.given
         epochs = config.epochs if purpose == "unlearn" else 1
-        size = purpose, epochs, config.retain_batch, config.forget_batch
-        weights = *size, config.method, config.alpha
-        if size not in self._rows:
-            self._rows[size] = unlearn_batches(replace(config, epochs=epochs), generator(self.seed, purpose))
-        if weights not in self._schedules:
-            per_epoch = -(-config.n_retain // config.retain_batch)
-            self._schedules[weights] = forgetting_schedule(config, self.labels, self._rows[size], per_epoch=per_epoch)
-        return self._schedules[weights]
+        key = purpose, epochs, config.retain_batch, config.forget_batch, config.method, config.alpha
+        if key not in self._schedules:
+            rng, labels = generator(self.drawn.seed, purpose), self.drawn.problem.labels
+            self._schedules[key] = unlearn_schedule(replace(config, epochs=epochs), labels, rng)
+        return self._schedules[key]
 
 
-class Group:
-    """Seeds that are trained together: of one pretraining, or of several whose unlearning is alike.
-
-    Here each seed is trained by itself, by compiled code.
-
-    Args:
-        key: the settings they share.
-        draws: one a seed.
-        readings: what each seed reads while it unlearns; made from its draw by default.
-    """
-
-    def __init__(self, key: TheoryConfig, draws: list[Draw], readings: list[Reading] | None = None) -> None:
-        self.key, self.draws = key, draws
-        self.readings = readings or [Reading(one.problem.labels, one.seed) for one in draws]
-
-    def trained(self, *, oracle: bool) -> tuple[list[Phase], list[Phase]]:
-        """Return every seed trained on all samples and, if asked, on the retain samples alone."""
-        pretrained = self.pretrain(np.arange(self.key.n))
-        if not oracle:
-            return pretrained, nothing_retrained(self.key, pretrained)
-        return pretrained, self.pretrain(np.arange(self.key.n_retain), endpoints=True)
-
-    def pretrain(self, members: np.ndarray, *, endpoints: bool = False) -> list[Phase]:
-        """Train every seed on `members` from its initial weights; `endpoints` are all that is measured then."""
-        schedules = [pretrain_schedule(self.key, one.problem.labels, generator(one.seed, "pretrain"), members=members)
-                     for one in self.draws]  # fmt: skip
-        return self.pretrain_on(schedules, members, endpoints=endpoints)
-
-    def pretrain_on(self, schedules: list[Schedule], members: np.ndarray, *, endpoints: bool = False) -> list[Phase]:
-        """Train every seed on given batches of `members` from its initial weights."""
-        key = self.key
-        legs = [(make_rule(name, key, rho=rho), epochs) for name, rho, epochs in key.pretrain_legs()]
-        epochs = checkpoint_epochs(key.pretrain_epochs, key.checkpoint_every)
-        if endpoints and key.pretrain_stop_loss is None:  # no loss is to be watched
-            epochs = sorted({0, key.pretrain_epochs})
-        plans = [EnginePlan(schedule, legs, epochs, loss_level(key, members)) for schedule in schedules]
-        return self.train(key, [start_state(one.start) for one in self.draws], np.arange(len(self.draws)), plans)
-
-    def unlearn(self, config: TheoryConfig, pretrained: list[Phase]) -> list[Phase]:
-        """Unlearn from the pretrained states; a diverged pretraining leaves nothing to unlearn."""
-        epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
-        nothing = np.full((len(metric_names(config)), len(epochs)), np.nan)
-        found = [Phase(phase.state, nothing, -1, phase.diverged_at) for phase in pretrained]
-        rows = np.array([row for row, phase in enumerate(pretrained) if phase.diverged_at < 0], int)
-        rule, radius = make_rule(config.unlearn, config, rho=config.rho), config.probe_rho_scale * config.rho_th
-        plans = [EnginePlan(self.readings[row].schedule(config, "unlearn"), [(rule, config.epochs)], epochs,
-                            forget_level(config)) for row in rows]  # fmt: skip
-        probing = [Probe(self.readings[row].schedule(config, "probe"), radius) for row in rows]
-        phases = self.train(config, [pretrained[row].state for row in rows], rows, plans, probing) if len(rows) else []
-        for row, phase in zip(rows, phases, strict=True):
-            found[row] = phase
-            if phase.diverged_at >= 0:  # counted from the start of pretraining
-                trained = pretrained[row].stopped_at if pretrained[row].stopped_at >= 0 else config.pretrain_epochs
-                steps = trained * -(-config.n // config.batch_size)
-                found[row] = replace(phase, diverged_at=phase.diverged_at + steps)
-        return found
-
-    def train(
-        self, config: TheoryConfig, states: list[NetworkState], rows: np.ndarray, plans: list[EnginePlan],
-        probing: list[Probe] | None = None,
-    ) -> list[Phase]:  # fmt: skip
-        """Train the seeds `rows` from their states, which stay as they are."""
-        probes = probing or [None] * len(plans)
-        return [_train(config, self.draws[row], copy_state(state), plan, probe)
-                for row, state, plan, probe in zip(rows, states, plans, probes, strict=True)]  # fmt: skip
+Legs = list[tuple[NeuronRule, int]]  # rules in order, each with its epochs
 
 
-def loss_level(config: TheoryConfig, members: np.ndarray) -> Callable[[dict[str, float]], bool]:
-    """Return what says of a checkpoint whether its mean loss over the members is small enough to end pretraining."""
-    shares = np.array([np.mean(members < config.n_retain), np.mean(members >= config.n_retain)])
-
-    def is_trained(found: dict[str, float]) -> bool:
-        loss = float(shares @ [found["retain_loss"], found["forget_loss"]])
-        return config.pretrain_stop_loss is not None and loss <= config.pretrain_stop_loss
-
-    return is_trained
-
-
-def forget_level(config: TheoryConfig) -> Callable[[dict[str, float]], bool]:
-    """Return what says of a checkpoint whether it has forgotten as much as the setting asks for."""
-    level = config.stop_forget_error
-    return lambda found: level is not None and found["forget_error"] >= level
-
-
-def nothing_retrained(config: TheoryConfig, pretrained: list[Phase]) -> list[Phase]:
-    """Return the phases of a retraining that was not asked for."""
-    nothing = np.full((len(metric_names(config, probing=False)), 1), np.nan)
-    return [Phase(phase.state, nothing) for phase in pretrained]
-
-
-class EnginePlan(NamedTuple):
+class Plan(NamedTuple):
     """A phase before it begins: batches, rules with their epochs, measured epochs, and what ends it early."""
 
     schedule: Schedule
-    legs: list[tuple[NeuronRule, int]]
+    legs: Legs
     epochs: list[int]
-    is_over: Callable[[dict[str, float]], bool]
+    is_over: Callable[[dict[str, Any]], Any]
+    probing: Probe | None = None
 
 
-def _train(
-    config: TheoryConfig, drawn: Draw, state: NetworkState, plan: EnginePlan, probing: Probe | None = None
-) -> Phase:
-    """Advance from checkpoint to checkpoint, until the end, the plan's own end or divergence."""
+def pretrain_plan(seed: Seed) -> Plan:
+    """Return the pretraining of a seed, on all samples."""
+    return trained_plan(seed.key, *_plain_training(seed, seed.key.n))
+
+
+def retrain_plan(seed: Seed) -> Plan:
+    """Return the same training on the retain samples alone, of which only the end is measured."""
+    plan = trained_plan(seed.key, *_plain_training(seed, seed.key.n_retain))
+    return plan if seed.key.pretrain_stop_loss is not None else plan._replace(epochs=plan.epochs[-1:])
+
+
+def _plain_training(seed: Seed, count: int) -> tuple[Schedule, np.ndarray]:
+    rng, members = generator(seed.drawn.seed, "pretrain"), np.arange(count)
+    return pretrain_schedule(seed.key, seed.drawn.problem.labels, rng, members=members), members
+
+
+def trained_plan(key: TheoryConfig, schedule: Schedule, members: np.ndarray) -> Plan:
+    """Return a pretraining on given batches of `members`, which ends at the training loss that the settings name."""
+    shares = np.array([np.mean(members < key.n_retain), np.mean(members >= key.n_retain)])
+
+    def is_trained(found: dict[str, Any]) -> Any:
+        loss = shares[0] * found["retain_loss"] + shares[1] * found["forget_loss"]
+        return key.pretrain_stop_loss is not None and loss <= key.pretrain_stop_loss
+
+    epochs = checkpoint_epochs(key.pretrain_epochs, key.checkpoint_every)
+    return Plan(schedule, pretrain_legs(key), epochs, is_trained)
+
+
+def pretrain_legs(key: TheoryConfig) -> Legs:
+    """Return the rules of pretraining in order, each with its epochs."""
+    return [(make_rule(name, key, rho=rho), epochs) for name, rho, epochs in key.pretrain_legs()]
+
+
+def unlearn_legs(config: TheoryConfig) -> Legs:
+    """Return the rule of unlearning with its epochs."""
+    return [(make_rule(config.unlearn, config, rho=config.rho), config.epochs)]
+
+
+def unlearn_plan(seed: Seed, config: TheoryConfig) -> Plan:
+    """Return the unlearning of a seed, which ends at the forget level that the settings name."""
+    level = config.stop_forget_error
+    epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
+    probing = Probe(seed.schedule(config, "probe"), config.probe_rho_scale * config.rho_th)
+    return Plan(seed.schedule(config, "unlearn"), unlearn_legs(config), epochs,
+                lambda found: level is not None and found["forget_error"] >= level, probing)  # fmt: skip
+
+
+def nothing_retrained(config: TheoryConfig, pretrained: Phase) -> Phase:
+    """Return the phase of a retraining that was not asked for."""
+    return Phase(pretrained.state, np.full((len(metric_names(config, probing=False)), 1), np.nan))
+
+
+def nothing_unlearned(config: TheoryConfig, pretrained: Phase) -> Phase:
+    """Return the phase of an unlearning whose pretraining diverged."""
+    epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
+    return replace(pretrained, values=np.full((len(metric_names(config)), len(epochs)), np.nan), stopped_at=-1)
+
+
+def from_the_start(config: TheoryConfig, pretrained: Phase, phase: Phase) -> Phase:
+    """Return a phase of unlearning whose step of divergence is counted from the start of pretraining.
+
+    A diverged pretraining leaves nothing to unlearn.
+    """
+    if pretrained.diverged_at >= 0:
+        return nothing_unlearned(config, pretrained)
+    if phase.diverged_at < 0:
+        return phase
+    trained = pretrained.stopped_at if pretrained.stopped_at >= 0 else config.pretrain_epochs
+    return replace(phase, diverged_at=phase.diverged_at + trained * -(-config.n // config.batch_size))
+
+
+def unlearn(seed: Seed, config: TheoryConfig, pretrained: Phase) -> Phase:
+    """Unlearn from a pretrained state, which stays as it is; a diverged pretraining leaves nothing to unlearn."""
+    if pretrained.diverged_at >= 0:
+        return nothing_unlearned(config, pretrained)
+    phase = train(seed, config, copy_state(pretrained.state), unlearn_plan(seed, config))
+    return from_the_start(config, pretrained, phase)
+
+
+def train(seed: Seed, config: TheoryConfig, state: NetworkState, plan: Plan) -> Phase:
+    """Advance a state in place from checkpoint to checkpoint, until the end, the plan's own end or divergence."""
     from theory.measure import measure
 
-    schedule, epochs = plan.schedule, plan.epochs
-    names, velocity = metric_names(config, probing=probing is not None), rest(config, state)
+    drawn, schedule, epochs = seed.drawn, plan.schedule, plan.epochs
+    names, velocity = metric_names(config, probing=plan.probing is not None), rest(config, state)
     values = np.full((len(names), len(epochs)), np.nan)
     for column, (before, epoch) in enumerate(zip([0, *epochs], epochs, strict=False)):
         for rule, first, last in pieces(plan.legs, before, epoch):
@@ -352,7 +341,7 @@ def _train(
             if diverged_at >= 0:
                 return Phase(state, values, -1, diverged_at)
         with np.errstate(over="ignore", invalid="ignore"):
-            found = measure(config, drawn, state, probing)
+            found = measure(config, drawn, state, plan.probing)
         if not all(map(math.isfinite, found.values())):  # the state is finite still, its products are not
             return Phase(state, values, -1, max(epoch * schedule.per_epoch - 1, 0))
         values[:, column] = [found[name] for name in names]
@@ -374,13 +363,16 @@ def advance(
 
     if rule.scaled != BY_ENTRY:
         return dynamics.advance(drawn.problem, state, schedule, rule, *steps, velocity, drawn.start)
-    moved = [state] + ([] if velocity is None else [NetworkState(*velocity[:4], state.mask, velocity.share)])
-    nets = [plain.Networks.of([one]) for one in moved]
-    diverged_at = plain.advance(plain.Seeds.of([drawn]), nets[0], [schedule], rule, *steps, *nets[1:])[0]
-    for one, net in zip(moved, nets, strict=True):
-        for array, values in zip(one, net.state(0), strict=True):
-            array[:] = values
-    return int(diverged_at)
+    draws, weights, moving = plain.Draws.of([drawn]), plain.Networks.of([[state]]), None
+    if velocity is not None:
+        moving = plain.Networks.of([[NetworkState(*velocity[:4], state.mask, velocity.share)]])
+    diverged_at = int(plain.advance(draws, weights, [schedule], [rule], *steps, moving)[0, 0])
+    moved = [(state, weights)] + ([] if velocity is None or moving is None else [(velocity, moving)])
+    for one, nets in moved:
+        found = nets.states(draws)[0][0]
+        for name, array in one._asdict().items():
+            array[:] = getattr(found, name)
+    return diverged_at
 
 
 def collected(config: TheoryConfig, rows: list[Phases]) -> Trajectory:

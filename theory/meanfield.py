@@ -16,6 +16,7 @@ sign share samples, so their cavity fields share `correlation = E[own_a own_b] /
 symmetry of the labels every neuron has the same signal `j_a u_a = kappa + noise of the start`, and f gains kappa.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,9 +33,9 @@ class CompiledMeanField(NamedTuple):
     law: Constants
     start: Population
 
-    def advance(self, own: np.ndarray, kappa: np.ndarray, course: Course, first: int, last: int) -> None:
-        """Take epochs `first` to `last - 1` in place."""
-        for one, signal in zip(own, kappa, strict=True):
+    def advance(self, own: np.ndarray, kappa: np.ndarray, courses: Sequence[Course], first: int, last: int) -> None:
+        """Take epochs `first` to `last - 1` in place, by a course a population."""
+        for one, signal, course in zip(own, kappa, courses, strict=True):
             advance_population(self.law, self.start._replace(own=one, kappa=signal), course, first, last)
 
     def preactivations(self, own: np.ndarray, kappa: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from theory.config import TheoryConfig
 from theory.training import Schedule
 
@@ -67,8 +69,9 @@ class Probe(NamedTuple):
 class TrainingNumbers(NamedTuple):
     """What the training set tells of a network: means over R and over F, each of shape `(2,)`, and `|W|_F`.
 
-    Of several networks the first axis is theirs. `kappa_plus` and `kappa_minus` are means over the neurons of one sign.
-    `zeta` is the mean over the pairs of a neuron and a noise vector with `j = y`, `zeta_oppose` that over `j = -y`.
+    Of several networks the first axes are theirs, and the last ones of `metrics`. `kappa_plus` and `kappa_minus` are
+    means over the neurons of one sign. `zeta` is the mean over the pairs of a neuron and a noise vector with `j = y`,
+    `zeta_oppose` that over `j = -y`.
     `clean_error` counts true labels.
     """
 
@@ -86,13 +89,13 @@ class TrainingNumbers(NamedTuple):
     def metrics(self) -> dict[str, Any]:
         """Return them by the names of metrics."""
         found = {name: getattr(self, field).T[part] for name, field, part in TRAINING_FIELDS}
-        return found | {"weight_norm": self.weight_norm}
+        return found | {"weight_norm": np.transpose(self.weight_norm)}
 
 
 class ActivationNumbers(NamedTuple):
     """What a perturbation does to noise preactivations, by R or F and by `j = y` or `j = -y`, each of shape `(2, 2)`.
 
-    Of several networks the first axis is theirs.
+    Of several networks the first axes are theirs.
 
     Attributes:
         active, perturbed: shares of pairs that are active at W, and at W + eps.

@@ -1,17 +1,21 @@
-"""The engine in plain numpy, all seeds at once: what the compiled one computes, with nothing to compile.
+"""The engine in plain numpy, many networks at once: what the compiled one computes, with nothing to compile.
 
-The arrays of `theory.training.NetworkState` and `theory.draw.Problem` are stacked over R seeds. Noise vectors precede
-neurons, so `V` and `q` have the shape `(R, n, 2m)`, and a batch of B noise vectors is one gather. The equations are
-those at the heads of `theory/dynamics.py` and `theory/quadrature.py`. The compiled engine is tested against this one,
-and this one against explicit weights.
+On each of S draws K networks read the same batches; they differ in where they start and in the radius of their rule.
+A network is its coefficients, `w_a = s w0_a + p_a phi + sum_i q_ai xi_i`. Its preactivations follow from them:
+
+    u_a = s u0_a + |phi|^2 p_a + sum_i q_ai h_i,    V_ak = s V0_ak + p_a h_k + sum_i q_ai G_ik
+
+The gradient is that at the head of `theory/dynamics.py`. Axes are (draw, noise vector or signal, network, neuron): V of
+a batch of B noise vectors has the shape `(S, B, K, 2m)`, u has `(S, 2, K, 2m)`. So one product of matrices serves all
+networks of a draw. The compiled engine is tested against this one, and this one against explicit weights.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from theory.draw import Draw, Problem
+from theory.draw import Draw, InitialWeights, Problem
 from theory.training import (
     ALL,
     BY_ENTRY,
@@ -21,147 +25,206 @@ from theory.training import (
     NetworkState,
     NeuronRule,
     Schedule,
-    start_state,
 )
 
 STACKED = ("gram", "overlap", "labels", "true_labels")  # arrays of a `Problem`
 
 
-class Seeds(NamedTuple):
-    """The draws of R seeds.
+class Draws(NamedTuple):
+    """S draws of one setting.
 
     Attributes:
-        problem: `theory.draw.Problem`, whose arrays have a first axis for the seeds.
-        forget: whether a noise vector is of a forget sample, shape `(n,)`.
+        problem: `theory.draw.Problem`, whose arrays have a first axis for the draws.
+        forget: 1 for a noise vector of a forget sample, else 0, shape `(n,)`.
         signs: `j_a`, shape `(2m,)`.
-        start: `u` and `V` at the start, and in place of `share` the Gram matrix `K` of `theory.draw.InitialWeights`.
-        explicit: signals `(R, 2, d)`, noise `(R, n, d)` and initial weights `(R, 2m, d)` of explicit draws, else None.
+        start: `u`, `V` and `K` of the initial weights, of shapes `(S, 2, 2m)`, `(S, n, 2m)` and `(S, 2m, 2m)`.
+        explicit: signals `(S, 2, d)`, noise `(S, n, d)` and initial weights `(S, 2m, d)` of explicit draws, else None.
     """
 
     problem: Problem
     forget: np.ndarray
     signs: np.ndarray
-    start: "Networks"
+    start: InitialWeights
     explicit: tuple[np.ndarray, np.ndarray, np.ndarray] | None
 
     @classmethod
-    def of(cls, draws: Sequence[Draw]) -> "Seeds":
-        """Stack the draws of one setting."""
+    def of(cls, draws: Sequence[Draw]) -> "Draws":
+        """Stack draws."""
         first = draws[0].problem
         problem = first._replace(**{name: np.stack([getattr(one.problem, name) for one in draws]) for name in STACKED})
-        start = Networks.of([start_state(one.start) for one in draws])
-        start = start._replace(share=np.stack([one.start.K for one in draws]))
+        u, V, K = (np.stack(arrays) for arrays in zip(*(one.start for one in draws), strict=True))
         known = [(np.stack([one.vectors[0], one.forget_signal]), *one.vectors[1:]) for one in draws
                  if one.vectors is not None and one.forget_signal is not None]  # fmt: skip
-        explicit = _thrice(zip(*known, strict=True), np.stack) if known else None
-        forget = np.arange(first.labels.size) >= first.n_retain
-        return cls(problem, forget, np.repeat([1.0, -1.0], draws[0].start.V.shape[0] // 2), start, explicit)
-
-    def only(self, keep: np.ndarray) -> "Seeds":
-        """Return some of the seeds."""
-        problem = self.problem._replace(**{name: getattr(self.problem, name)[keep] for name in STACKED})
-        explicit = None if self.explicit is None else _thrice(self.explicit, lambda array: array[keep])
-        return self._replace(problem=problem, start=self.start.only(keep), explicit=explicit)
-
-
-def _thrice(arrays: Iterable[Any], change: Callable[[Any], np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    signals, noise, weights = map(change, arrays)
-    return signals, noise, weights
+        stacks = [np.stack(arrays) for arrays in zip(*known, strict=True)]
+        explicit = (stacks[0], stacks[1], stacks[2]) if stacks else None
+        forget = (np.arange(first.labels.size) >= first.n_retain).astype(int)
+        signs = np.repeat([1.0, -1.0], u.shape[2] // 2)
+        return cls(problem, forget, signs, InitialWeights(u, V.swapaxes(1, 2).copy(), K), explicit)
 
 
 class Networks(NamedTuple):
-    """The states of R seeds, or their velocities; `u`, `p` have the shape `(R, 2, 2m)`, `V`, `q` `(R, n, 2m)`."""
+    """The coefficients of K networks on each of S draws, or their velocities.
 
-    u: np.ndarray
-    V: np.ndarray
+    Attributes:
+        p: of the two signals, shape `(S, 2, K, 2m)`.
+        q: of the noise vectors, shape `(S, n, K, 2m)`.
+        share: of the initial weights, shape `(S, 1, K, 1)`.
+        mask: 1.0 where Sharp MinMax gives a neuron to forgetting, shape `(S, K, 2m)`.
+    """
+
     p: np.ndarray
     q: np.ndarray
     share: np.ndarray
     mask: np.ndarray
 
     @classmethod
-    def of(cls, states: Sequence[NetworkState]) -> "Networks":
-        """Stack states."""
-        stack = lambda name: np.stack([getattr(state, name) for state in states])  # noqa: E731
-        across = lambda name: np.ascontiguousarray(stack(name).swapaxes(1, 2))  # noqa: E731
-        return cls(stack("u"), across("V"), stack("p"), across("q"), stack("share"), stack("mask"))
+    def of(cls, states: Sequence[Sequence[NetworkState]]) -> "Networks":
+        """Stack states, K of each draw."""
+        p = np.stack([np.stack([one.p for one in row], axis=1) for row in states])
+        q = np.ascontiguousarray(np.stack([np.stack([one.q.T for one in row], axis=1) for row in states]))
+        share = np.array([[[one.share[0] for one in row]] for row in states])
+        return cls(p, q, share, np.stack([[one.mask for one in row] for row in states]))
+
+    def at_rest(self) -> "Networks":
+        """Return velocities of zero."""
+        return Networks(*(np.zeros_like(array) for array in self))
 
     def only(self, keep: np.ndarray) -> "Networks":
-        """Return some of the seeds."""
+        """Return the networks of some of the draws."""
         return Networks(*(array[keep] for array in self))
 
-    def state(self, row: int) -> NetworkState:
-        """Return the state of one seed."""
-        u, V, p, q, share, mask = (array[row] for array in self)
-        return NetworkState(
-            u.copy(), np.ascontiguousarray(V.T), p.copy(), np.ascontiguousarray(q.T), mask.copy(), share.copy()
-        )
+    def states(self, draws: Draws) -> list[list[NetworkState]]:
+        """Return every state, K of each draw."""
+        u, V = preactivations(draws, self)
+        return [[NetworkState(u[s, :, k].copy(), V[s, :, k].T.copy(), self.p[s, :, k].copy(), self.q[s, :, k].T.copy(),
+                              self.mask[s, k].copy(), self.share[s, :, k].copy()) for k in range(u.shape[2])]
+                for s in range(len(u))]  # fmt: skip
 
 
 class Batch(NamedTuple):
-    """One batch of every seed, B noise vectors; `own` is 1 for the neurons that a group may move.
+    """One batch on every draw, B noise vectors.
 
     Attributes:
-        samples: which noise vectors, shape `(R, B)`.
-        rows: their rows of the Gram matrix, shape `(R, B, n)`.
-        gram: among themselves, shape `(R, B, B)`.
-        overlap: shape `(R, 2, B)`.
-        y, label: what the signal patches carry and what the loss sees, shape `(R, B)`.
-        forget: shape `(R, B)`.
-        weights: signed loss weights c, shape `(R, B)`; 0 outside the group.
-        own: shape `(R, 2m)`.
+        places: which noise vectors, counted through all draws, shape `(S B,)`.
+        rows: their rows of the Gram matrix, shape `(S, B, n)`.
+        gram: among themselves, shape `(S, B, B)`.
+        start: V0, shape `(S, B, 1, 2m)`.
+        overlap: shape `(S, 2, B)`.
+        forget: 1 for a forget sample, shape `(S, B)`.
+        label: what the loss sees, shape `(S, B, 1)`.
+        pull: `-c y_l / m`, with signed loss weights c, 0 outside the group, shape `(S, B, 1)`.
+        kind: which of the four kinds a sample is, R or F and y = 1 or -1, counted through all draws, shape `(S, B)`.
+        kinds: the same as 1.0 and 0.0, shape `(S, 4, B)`.
     """
 
-    samples: np.ndarray
+    places: np.ndarray
     rows: np.ndarray
     gram: np.ndarray
+    start: np.ndarray
     overlap: np.ndarray
-    y: np.ndarray
-    label: np.ndarray
     forget: np.ndarray
-    weights: np.ndarray
-    own: np.ndarray
+    label: np.ndarray
+    pull: np.ndarray
+    kind: np.ndarray
+    kinds: np.ndarray
 
 
-def batch_of(seeds: Seeds, samples: np.ndarray, weights: np.ndarray, loss_labels: np.ndarray) -> Batch:
-    """Gather a batch; `samples` and `weights` have the shape `(R, B)`."""
-    count = np.arange(len(samples))[:, None]
-    rows = seeds.problem.gram[count, samples]
-    gram = np.take_along_axis(rows, samples[:, None, :], axis=2)
-    overlap = np.take_along_axis(seeds.problem.overlap, samples[:, None, :], axis=2)
-    return Batch(samples, rows, gram, overlap, seeds.problem.true_labels[count, samples], loss_labels[count, samples],
-                 seeds.forget[samples], weights, np.ones((len(samples), seeds.signs.size)))  # fmt: skip
+def batches(draws: Draws, samples: np.ndarray, weights: np.ndarray, loss_labels: np.ndarray) -> Iterator[Batch]:
+    """Gather T batches.
+
+    Args:
+        draws: the draws.
+        samples: noise vectors, none twice in a batch, shape `(T, S, B)`.
+        weights: signed loss weights c, of the same shape.
+        loss_labels: the label that the loss of each noise vector sees, shape `(S, n)`.
+    """
+    problem, (_, S, B) = draws.problem, samples.shape
+    n, m = loss_labels.shape[1], draws.signs.size // 2
+    places = samples + n * np.arange(S)[:, None]
+    gram, V0 = problem.gram.reshape(S * n, n), draws.start.V.reshape(S * n, -1)
+    among = np.take(problem.gram, places[..., None] * n + samples[..., None, :])
+    overlap = problem.overlap[np.arange(S)[:, None, None], np.arange(2)[:, None], samples[:, :, None]]
+    forget, label = draws.forget[samples], np.take(loss_labels, places)
+    kind = 2 * forget + (np.take(problem.true_labels, places) <= 0.0)
+    kinds = (kind[:, :, None] == np.arange(4)[:, None]).astype(float)
+    pull, kind = -weights * label / m, kind + 4 * np.arange(S)[:, None]
+    for t, own in enumerate(places.reshape(len(samples), -1)):
+        yield Batch(own, np.take(gram, own, axis=0).reshape(S, B, n), among[t],
+                    np.take(V0, own, axis=0).reshape(S, B, 1, -1), overlap[t], forget[t], label[t, ..., None],
+                    pull[t, ..., None], kind[t], kinds[t])  # fmt: skip
 
 
-Gradient = tuple[np.ndarray, np.ndarray]  # gp (R, 2, 2m) along phi_R and phi_F, gq (R, B, 2m)
+def scheduled(draws: Draws, schedules: Sequence[Schedule], first: int, last: int) -> tuple[Iterator[Batch], np.ndarray]:
+    """Return batches `first` to `last - 1` of a schedule a draw, and their sizes, shape `(T, S)`.
+
+    A short batch is filled up with noise vectors of weight 0 that are not in it.
+    """
+    sizes = np.stack([schedule.size[first:last] for schedule in schedules], axis=1)
+    width = sizes.max(initial=0)
+    samples = np.stack([schedule.samples[first:last, :width] for schedule in schedules], axis=1)
+    weights = np.stack([schedule.weights[first:last, :width] for schedule in schedules], axis=1)
+    loss_labels = np.stack([schedule.loss_labels for schedule in schedules])
+    beyond = np.arange(width) - sizes[..., None]
+    if np.any(beyond >= 0):
+        n = loss_labels.shape[1]
+        used = np.zeros((*sizes.shape, n + 1), bool)
+        np.put_along_axis(used, np.where(beyond >= 0, n, samples), True, axis=2)
+        unused = np.argsort(used[..., :n], axis=2, kind="stable")
+        samples = np.where(beyond >= 0, np.take_along_axis(unused, np.maximum(beyond, 0), axis=2), samples)
+    return batches(draws, samples, weights, loss_labels), sizes
 
 
-def gradient(seeds: Seeds, batch: Batch, u: np.ndarray, V: np.ndarray) -> tuple[Gradient, np.ndarray]:
-    """Return the gradient at signal preactivations u, `(R, 2, 2m)`, and noise V, `(R, B, 2m)`, and the outputs' sum."""
-    q, signs, m = seeds.problem.power, seeds.signs, seeds.signs.size // 2
-    active_u, active_V = np.maximum(u, 0.0), np.maximum(V, 0.0)
-    other_u = np.maximum(-u, 0.0)
-    f = seeds.problem.noise_patches * (raised(active_V, q) @ signs)
-    if seeds.problem.vectors > 1:
-        f = pooled(f, seeds.problem.vectors)
-    plus, minus = raised(active_u, q) @ signs, raised(other_u, q) @ signs  # (R, 2): on labels +1 and -1, of R and of F
-    side = batch.forget.astype(int)
-    f = (f + np.where(batch.y > 0.0, np.take_along_axis(plus, side, 1), np.take_along_axis(minus, side, 1))) / m
-    margin = np.minimum(batch.label * f, EXPONENT_LIMIT)
-    residual = -batch.weights * batch.label / (m * (1.0 + np.exp(margin)))
-    scale = signs * batch.own
-    gq = (seeds.problem.noise_patches * residual)[..., None] * scale[:, None] * (V > 0.0)
-    shares = (
-        residual / seeds.problem.vectors
-    )  # the signal patch of a sample counts once, however many noise vectors it has
-    up, down = shares * (batch.y > 0.0), shares * (batch.y <= 0.0)
-    forget = batch.forget
-    sums = [(np.where(forget == part, up, 0.0).sum(1), np.where(forget == part, down, 0.0).sum(1)) for part in (0, 1)]
-    gp = np.stack([scale * ((u[:, part] > 0.0) * up_[:, None] - (u[:, part] < 0.0) * down_[:, None])
-                   for part, (up_, down_) in enumerate(sums)], axis=1)  # fmt: skip
-    if q != 1.0:
-        gp *= q * np.abs(u) ** (q - 1.0)
-        gq *= q * active_V ** (q - 1.0)
+def preactivations(draws: Draws, nets: Networks, batch: Batch | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return u, `(S, 2, K, 2m)`, and V, `(S, B, K, 2m)`, see the head of this file; of all n by default."""
+    problem, (p, q, share, _) = draws.problem, nets
+    rows, start, overlap = (problem.gram, draws.start.V[:, :, None], problem.overlap) if batch is None else (
+        batch.rows, batch.start, batch.overlap)  # fmt: skip
+    V = times(rows, q)
+    V += share * start
+    u = share * draws.start.u[:, :, None] + problem.signal2 * (p + problem.cosine * p[:, ::-1])
+    if not problem.orthogonal:
+        u += times(problem.overlap, q)
+        V += times(overlap.swapaxes(1, 2), p)
+    return u, V
+
+
+def times(matrix: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Return the product of `(S, B, n)` and `(S, n, K, 2m)`."""
+    return (matrix @ x.reshape(*x.shape[:2], -1)).reshape(*matrix.shape[:2], *x.shape[2:])
+
+
+Gradient = tuple[np.ndarray, np.ndarray]  # gp (S, 2, K, 2m) along phi_R and phi_F, gq (S, B, K, 2m)
+
+
+def gradient(
+    draws: Draws, batch: Batch, here: tuple[np.ndarray, np.ndarray], own: np.ndarray | None = None
+) -> tuple[Gradient, np.ndarray]:
+    """Return the gradient at preactivations u, `(S, 2, K, 2m)`, and V, `(S, B, K, 2m)`, and the sum of the outputs.
+
+    Args:
+        draws: the draws.
+        batch: what is read.
+        here: u and V.
+        own: 1.0 for the neurons that may move, shape `(S, K, 2m)`; all by default.
+    """
+    (u, V), problem, signs = here, draws.problem, draws.signs
+    power, m = problem.power, signs.size // 2
+    f = problem.noise_patches * (raised(np.maximum(V, 0.0), power).reshape(-1, 2 * m) @ signs).reshape(V.shape[:3])
+    if problem.vectors > 1:
+        f = pooled(f, problem.vectors)
+    on_labels = raised(np.maximum(u, 0.0), power) @ signs, raised(np.maximum(-u, 0.0), power) @ signs
+    of_signal = np.stack(on_labels, axis=2).reshape(-1, V.shape[2])  # by kind
+    f = (f + np.take(of_signal, batch.kind, axis=0)) / m
+    residual = batch.pull / (1.0 + np.exp(np.minimum(batch.label * f, EXPONENT_LIMIT)))
+    gq = (problem.noise_patches * residual)[..., None] * (signs * (V > 0.0))
+    # the signal patch of a sample counts once, however many noise vectors it has
+    by_kind = (batch.kinds @ (residual / problem.vectors)).reshape(len(V), 2, 2, -1, 1)
+    gp = signs * ((u > 0.0) * by_kind[:, :, 0] - (u < 0.0) * by_kind[:, :, 1])
+    if own is not None:
+        gp, gq = own[:, None] * gp, own[:, None] * gq
+    if power != 1.0:
+        gp *= power * np.abs(u) ** (power - 1.0)
+        gq *= power * np.maximum(V, 0.0) ** (power - 1.0)
     return (gp, gq), f.sum(axis=1)
 
 
@@ -172,170 +235,181 @@ def raised(x: np.ndarray, power: float) -> np.ndarray:
 
 def pooled(f: np.ndarray, vectors: int) -> np.ndarray:
     """Replace what each noise vector of a sample adds to its output by their sum; they stand next to each other."""
-    return np.repeat(f.reshape(len(f), -1, vectors).sum(axis=2), vectors, axis=1)
-
-
-def image(seeds: Seeds, step: Gradient, gram: np.ndarray, overlap: tuple[np.ndarray, np.ndarray]) -> Gradient:
-    """Return what a step along a gradient changes: `(du, dV)`, V of the noise vectors that `gram` leads to.
-
-    Args:
-        seeds: the draws.
-        step: the gradient of a batch.
-        gram: Gram matrix between those noise vectors and the batch, shape `(R, K, B)`.
-        overlap: overlaps of the batch, `(R, 2, B)`, and of those noise vectors, `(R, 2, K)`.
-    """
-    (gp, gq), c = step, seeds.problem.cosine
-    du = seeds.problem.signal2 * np.stack([gp[:, 0] + c * gp[:, 1], c * gp[:, 0] + gp[:, 1]], axis=1)
-    dV = gram @ gq
-    if not seeds.problem.orthogonal:
-        of_batch, of_all = overlap
-        du += of_batch @ gq
-        both, only = gp[:, 0] + gp[:, 1], gp[:, 1]
-        dV += of_all[:, 0, :, None] * both[:, None] + (of_all[:, 1] - of_all[:, 0])[..., None] * only[:, None]
-    return du, dV
+    S, B, K = f.shape
+    return np.repeat(f.reshape(S, B // vectors, vectors, K).sum(axis=2), vectors, axis=1)
 
 
 def near(
-    seeds: Seeds, batch: Batch, state: tuple[np.ndarray, np.ndarray], step: Gradient, rho: float,
+    draws: Draws, batch: Batch, here: tuple[np.ndarray, np.ndarray], step: Gradient, rho: np.ndarray,
     scales: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Return `(u, V)` at `W + rho T^2 g / |T g|`; a zero gradient perturbs nothing.
 
     Args:
-        seeds, batch: the draws, and the batch.
-        state: `(u, V)` of the batch at W.
+        draws, batch: the draws, and the batch.
+        here: `(u, V)` of the batch at W.
         step: the gradient g there.
-        rho: radius.
-        scales: `T^2`: 1 where there are none (SAM); `|w_a|^2`, shape `(R, 2m)`, or `w_ai^2`, shape `(R, 2m, d)`
+        rho: radius of each network, shape `(K,)`.
+        scales: `T^2`: 1 where there are none (SAM); `|w_a|^2`, shape `(S, K, 2m)`, or `w_ai^2`, shape `(S, K, 2m, d)`
             (ASAM by neuron or by entry).
     """
-    (u, V), (gp, gq) = state, step
-    if scales is not None and scales.ndim == 3 and seeds.explicit is not None:
-        signals, noise = seeds.explicit[0], seeds.explicit[1][np.arange(len(u))[:, None], batch.samples]
-        g = gp.swapaxes(1, 2) @ signals + gq.swapaxes(1, 2) @ noise
+    (u, V), (gp, gq), problem = here, step, draws.problem
+    if scales is not None and scales.ndim == 4:
+        g, signals, noise = in_weights(draws, gp, gq, batch)
         move = scales * g
-        norm2, du, dV = (move * g).sum((1, 2)), signals @ move.swapaxes(1, 2), noise @ move.swapaxes(1, 2)
+        norm2 = (move * g).sum((2, 3))
+        du, dV = (np.einsum("sxd,skad->sxka", vectors, move) for vectors in (signals, noise))
     else:
-        du, dV = image(seeds, step, batch.gram, (batch.overlap, batch.overlap))
-        lengths = np.ones(u.shape[::2]) if scales is None else scales
-        of_signal = (gp[:, 0] + gp[:, 1]) * du[:, 0] + gp[:, 1] * (du[:, 1] - du[:, 0])
-        norm2 = (lengths * (of_signal + (gq * dV).sum(axis=1))).sum(axis=1)
-        du, dV = lengths[:, None] * du, lengths[:, None] * dV
-    factor = np.where(norm2 > 0.0, rho / np.sqrt(np.where(norm2 > 0.0, norm2, 1.0)), 0.0)[:, None, None]
+        dV = times(batch.gram, gq)
+        du = problem.signal2 * (gp + problem.cosine * gp[:, ::-1])
+        if not problem.orthogonal:
+            du += times(batch.overlap, gq)
+            dV += times(batch.overlap.swapaxes(1, 2), gp)
+        if scales is None:
+            norm2 = np.einsum("sxka,sxka->sk", gp, du) + np.einsum("sbka,sbka->sk", gq, dV)
+        else:
+            norm2 = (scales * ((gp * du).sum(axis=1) + (gq * dV).sum(axis=1))).sum(axis=2)
+            du, dV = scales[:, None] * du, scales[:, None] * dV
+    factor = np.where(norm2 > 0.0, rho / np.sqrt(np.where(norm2 > 0.0, norm2, 1.0)), 0.0)[:, None, :, None]
     return u + factor * du, V + factor * dV
 
 
-def weight_scales(seeds: Seeds, nets: Networks, scaled: int) -> np.ndarray | None:
+def in_weights(
+    draws: Draws, p: np.ndarray, q: np.ndarray, batch: Batch | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return `p phi + sum_i q_i xi_i`, shape `(S, K, 2m, d)`, and the signals and noise vectors it is made of.
+
+    Raises:
+        ValueError: without explicit vectors.
+    """
+    signals, noise, _ = _vectors(draws)
+    if batch is not None:
+        noise = noise.reshape(-1, noise.shape[2])[batch.places].reshape(len(noise), -1, noise.shape[2])
+    return np.einsum("sxka,sxd->skad", p, signals) + np.einsum("sbka,sbd->skad", q, noise), signals, noise
+
+
+def _vectors(draws: Draws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    if draws.explicit is None:
+        raise ValueError("asam_entry needs explicit vectors: draw = 'dense', or Draw.from_vectors")
+    return draws.explicit
+
+
+def weight_scales(draws: Draws, nets: Networks, scaled: int) -> np.ndarray | None:
     """Return `T^2` of `near`, see `theory.training.make_rule`; None where a rule scales nothing."""
+    share = nets.share[:, 0, :, None]
     if scaled == BY_ENTRY:
-        if seeds.explicit is None:
-            raise ValueError("asam_entry needs explicit vectors: draw = 'dense', or Draw.from_vectors")
-        signals, noise, start = seeds.explicit
-        weights = nets.share * start + nets.p.swapaxes(1, 2) @ signals + nets.q.swapaxes(1, 2) @ noise
-        return weights**2
+        moved, _, _ = in_weights(draws, nets.p, nets.q)
+        return (share * _vectors(draws)[2][:, None] + moved) ** 2
     if scaled != BY_NEURON:
         return None
-    s, start = nets.share[:, 0], seeds.start
-    signal = nets.share * start.u + nets.u
-    both, only = nets.p[:, 0] + nets.p[:, 1], nets.p[:, 1]
-    size2 = s**2 * np.diagonal(start.share, axis1=1, axis2=2) + both * signal[:, 0]
-    size2 += only * (signal[:, 1] - signal[:, 0]) + (nets.q * (nets.share * start.V + nets.V)).sum(axis=1)
-    return np.maximum(size2, 0.0)
+    start, (u, V) = draws.start, preactivations(draws, nets)
+    size2 = share[..., 0] ** 2 * np.diagonal(start.K, axis1=1, axis2=2)[:, None]
+    size2 += (nets.p * (nets.share * start.u[:, :, None] + u)).sum(axis=1)
+    return np.maximum(size2 + (nets.q * (nets.share * start.V[:, :, None] + V)).sum(axis=1), 0.0)
 
 
 def advance(
-    seeds: Seeds, nets: Networks, schedules: Sequence[Schedule], rule: NeuronRule, first: int, last: int,
+    draws: Draws, nets: Networks, schedules: Sequence[Schedule], rules: Sequence[NeuronRule], first: int, last: int,
     velocity: Networks | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Take steps `first` to `last - 1` in place.
 
     Args:
-        seeds: the draws.
-        nets: the networks of the same seeds.
-        schedules: one a seed, which differ in their samples alone.
-        rule: what a step is.
+        draws: the draws.
+        nets: K networks on each.
+        schedules: one a draw, with as many steps an epoch.
+        rules: one a network, which differ in their radii alone; SGD is SAM of radius 0.
         first, last: steps.
         velocity: of momentum or weight decay, moved alike.
 
     Returns:
-        For each seed the step whose output left the finite range, or -1; what such a seed does after it means nothing.
+        For each network the step whose output left the finite range, or -1, shape `(K, S)`; what it does after it means
+        nothing.
     """
-    one, sizes = schedules[0], schedules[0].size
-    samples = np.stack([schedule.samples[first:last] for schedule in schedules], axis=1)
-    weights = np.stack([schedule.weights[first:last] for schedule in schedules], axis=1)
-    loss_labels = np.stack([schedule.loss_labels for schedule in schedules])
-    diverged = np.full(len(schedules), -1)
-    between = rule.mask_epochs * one.per_epoch
-    for t in range(first, last):
+    rule = max(rules, key=lambda one: one.rho.max())
+    rule = rule._replace(rho=np.stack([one.rho for one in rules], axis=1))  # (groups, K)
+    between, outputs = rule.mask_epochs * schedules[0].per_epoch, []
+    following, sizes = scheduled(draws, schedules, first, last)
+    for t, batch, size in zip(range(first, last), following, sizes, strict=True):
         if rule.mask_size > 0 and (t == 0 or (between > 0 and t % between == 0)):
-            refresh_mask(seeds, nets, loss_labels, rule.mask_size)
-        chosen, c = samples[t - first, :, : sizes[t]], weights[t - first, :, : sizes[t]]
-        batch = batch_of(seeds, chosen, c, loss_labels)
-        output = _step(seeds, nets, batch, rule, velocity)
-        diverged[(diverged < 0) & ~np.isfinite(output)] = t
-    total = nets.u.sum((1, 2)) + nets.V.sum((1, 2))
-    diverged[(diverged < 0) & ~np.isfinite(total)] = last - 1
-    return diverged
+            refresh_mask(draws, nets, np.stack([one.loss_labels for one in schedules]), rule.mask_size)
+        outputs.append(_step(draws, nets, batch, size // draws.problem.vectors, rule, velocity))
+    u, V = preactivations(draws, nets)
+    outputs[-1] += u.sum((1, 3)) + V.sum((1, 3))
+    lost = ~np.isfinite(outputs)
+    return np.where(lost.any(axis=0), first + lost.argmax(axis=0), -1).T
 
 
-def _step(seeds: Seeds, nets: Networks, batch: Batch, rule: NeuronRule, velocity: Networks | None) -> np.ndarray:
-    """Take one step; return the sum of outputs, which is how divergence is seen."""
-    count = np.arange(len(batch.samples))[:, None]
-    here, output = (nets.u.copy(), nets.V[count, batch.samples]), np.zeros(len(batch.samples))
-    scales = weight_scales(seeds, nets, rule.scaled)
+def _step(
+    draws: Draws, nets: Networks, batch: Batch, size: np.ndarray, rule: NeuronRule, velocity: Networks | None
+) -> np.ndarray:
+    """Take one step; return the sum of outputs, shape `(S, K)`, which is how divergence is seen."""
+    here, output = preactivations(draws, nets, batch), np.zeros(nets.mask.shape[:2])
+    scales = weight_scales(draws, nets, rule.scaled)
     if velocity is not None:
-        for moved, values in zip(velocity[:5], nets[:5], strict=True):
+        for moved, values in zip(velocity[:3], nets[:3], strict=True):
             moved[:] = rule.momentum * moved + rule.decay * values
     moved, eta = (nets, rule.eta) if velocity is None else (velocity, -1.0)
-    parts = part_count(rule.part_size, batch.samples.shape[1] // seeds.problem.vectors)
-    turn = np.arange(batch.samples.shape[1]) // seeds.problem.vectors % parts
+    parts = part_counts(rule.part_size, size)
+    turn = np.arange(batch.kind.shape[1]) // draws.problem.vectors % parts[:, None]
     for samples, neurons, rho, sharpness in zip(*rule[:4], strict=True):
-        group = batch._replace(own=_owned(nets.mask, neurons),
-                               weights=batch.weights if samples == ALL else
-                               np.where(batch.forget == (samples == FORGET), batch.weights, 0.0))  # fmt: skip
-        for part in range(parts):
-            piece = group if parts == 1 else group._replace(weights=np.where(turn == part, group.weights, 0.0))
-            step, value = gradient(seeds, piece, *here)
-            output = output + value
-            if rho > 0.0:
-                there, value = gradient(seeds, piece, *near(seeds, piece, here, step, rho, scales))
-                output = output + value
-                step = there if sharpness == 1.0 else tuple(
-                    (1.0 - sharpness) * a + sharpness * b for a, b in zip(step, there, strict=True))  # fmt: skip
-            _apply(seeds, moved, batch, eta, step)
+        pull = batch.pull if samples == ALL else batch.pull * (batch.forget == (samples == FORGET))[..., None]
+        own = None if neurons == ALL else ((nets.mask > 0.0) == (neurons == FORGET)).astype(float)
+        for part in range(parts.max()):
+            piece = batch._replace(pull=pull * (turn == part)[..., None] if parts.max() > 1 else pull)
+            step, value = gradient(draws, piece, here, own)
+            output += value
+            if rho.any():
+                output += _lift(draws, piece, here, step, (rho, sharpness), (scales, own))
+            moved.p[:] -= eta * step[0]
+            moved.q.reshape(-1, *step[1].shape[2:])[batch.places] -= eta * step[1].reshape(-1, *step[1].shape[2:])
     if velocity is not None:
-        for moved, values in zip(velocity[:5], nets[:5], strict=True):
+        for moved, values in zip(velocity[:3], nets[:3], strict=True):
             values -= rule.eta * moved
     return output
 
 
-def _owned(mask: np.ndarray, neurons: int) -> np.ndarray:
-    return np.ones_like(mask) if neurons == ALL else ((mask > 0.0) == (neurons == FORGET)).astype(float)
+def _lift(
+    draws: Draws, batch: Batch, here: tuple[np.ndarray, np.ndarray], step: Gradient,
+    size: tuple[np.ndarray, float], of_neurons: tuple[np.ndarray | None, np.ndarray | None],
+) -> np.ndarray:  # fmt: skip
+    """Replace a gradient g0 by `(1 - s) g0 + s g1` with g1 that at `W + eps`; return the sum of outputs there.
+
+    Networks of radius 0 stand first and are left out.
+
+    Args:
+        draws, batch: the draws, and the batch.
+        here: `(u, V)` at W.
+        step: g0, replaced in place.
+        size: radius of each network, shape `(K,)`, and s.
+        of_neurons: `scales` of `near` and `own` of `gradient`.
+    """
+    (rho, sharpness), (scales, own) = size, of_neurons
+    last = slice(int(np.argmax(rho > 0.0)), None)
+    of_last = lambda array: None if array is None else array[:, last]  # noqa: E731
+    (u, V), base = here, (step[0][:, :, last], step[1][:, :, last])
+    at = near(draws, batch, (u[:, :, last], V[:, :, last]), base, rho[last], of_last(scales))
+    there, value = gradient(draws, batch, at, of_last(own))
+    for g, g0, g1 in zip(step, base, there, strict=True):
+        g[:, :, last] = g1 if sharpness == 1.0 else (1.0 - sharpness) * g0 + sharpness * g1
+    output = np.zeros((len(value), rho.size))
+    output[:, last] = value
+    return output
 
 
-def part_count(part_size: int, samples: int) -> int:
-    """Return into how many parts a batch falls: as few as have at most `part_size` samples each; 0 is the whole."""
-    return max(1, -(-samples // part_size)) if part_size > 0 else 1
+def part_counts(part_size: int, samples: np.ndarray) -> np.ndarray:
+    """Return into how many parts batches fall: as few as have at most `part_size` samples each; 0 is the whole."""
+    return np.maximum(1, -(-samples // part_size)) if part_size > 0 else np.ones_like(samples)
 
 
-def _apply(seeds: Seeds, moved: Networks, batch: Batch, eta: float, step: Gradient) -> None:
-    """Move p, q, u and V by `-eta` times a gradient and its image; a batch holds no noise vector twice."""
-    du, dV = image(seeds, step, batch.rows.swapaxes(1, 2), (batch.overlap, seeds.problem.overlap))
-    moved.p[:] -= eta * step[0]
-    moved.q[np.arange(len(batch.samples))[:, None], batch.samples] -= eta * step[1]
-    moved.u[:] -= eta * du
-    moved.V[:] -= eta * dV
-
-
-def refresh_mask(seeds: Seeds, nets: Networks, loss_labels: np.ndarray, size: int) -> None:
+def refresh_mask(draws: Draws, nets: Networks, loss_labels: np.ndarray, size: int) -> None:
     """Mark the `size` neurons with the largest gradient of the forget loss, `|g_F,a|^2`; ties go to the lower index."""
-    forget = np.flatnonzero(seeds.forget)
-    samples = np.tile(forget, (len(nets.u), 1))
-    batch = batch_of(seeds, samples, np.ones(samples.shape), loss_labels)
-    step, _ = gradient(seeds, batch, nets.u, nets.V[:, forget])
-    g, gq = step[0][:, 1], step[1]
-    score = g * g * seeds.problem.signal2 + 2.0 * g * np.einsum("rba,rb->ra", gq, batch.overlap[:, 1])
-    score += (gq * (batch.gram @ gq)).sum(axis=1)
-    order = np.argsort(-score, axis=1, kind="stable")
+    samples = np.tile(np.flatnonzero(draws.forget), (1, len(loss_labels), 1))
+    batch = next(batches(draws, samples, np.ones(samples.shape), loss_labels))
+    (gp, gq), _ = gradient(draws, batch, preactivations(draws, nets, batch))
+    g = gp[:, 1]
+    score = g * g * draws.problem.signal2 + 2.0 * g * times(batch.overlap, gq)[:, 1]
+    score += (gq * times(batch.gram, gq)).sum(axis=1)
+    order = np.argsort(-score, axis=2, kind="stable")
     nets.mask[:] = 0.0
-    np.put_along_axis(nets.mask, order[:, :size], 1.0, axis=1)
+    np.put_along_axis(nets.mask, order[..., :size], 1.0, axis=2)

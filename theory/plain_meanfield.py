@@ -4,6 +4,7 @@ The populations began alike and differ in what they have learned: `own` has the 
 Names and equations are those of `theory/meanfield.py`.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,15 +21,19 @@ class PlainMeanField(NamedTuple):
         law: constants of the setting.
         start: a population at initialization.
         signs: +1 for neurons that match a sample's label, -1 for those that oppose it, shape `(2m,)`.
+        of_sign: 1.0 where a neuron is of a sign, shape `(2m, 2)`.
         directions: of R and of F, what a preactivation is a sum of besides its own part: V0, then the four blocks'
-            cavity fields, then what neurons of one sign share of them, shape `(2, 9, M 2m)`.
+            cavity fields, then what neurons of one sign share of them, shape `(2, 9, M, 2m)`.
+        others: roots of the numbers of samples that make up the cavity fields of R and of F, by block, shape `(2, 4)`.
         same, swapped: overlaps of forget samples of one set, of equal and of different labels, shape `(M, M)`.
     """
 
     law: Constants
     start: Population
     signs: np.ndarray
+    of_sign: np.ndarray
     directions: np.ndarray
+    others: np.ndarray
     same: np.ndarray
     swapped: np.ndarray
 
@@ -41,135 +46,148 @@ class PlainMeanField(NamedTuple):
             whole[first : first + size, first : first + size] = start.overlaps[first : first + size]
         alike = start.labels[:, None] == start.labels
         directions = np.concatenate([start.V0[None], start.cavity, np.repeat(start.shared, m, axis=3)])
-        return cls(law, start, np.repeat([1.0, -1.0], m), directions.swapaxes(0, 1).reshape(2, 9, -1),
-                   whole * alike, whole * ~alike)  # fmt: skip
+        signs, of_sign = np.repeat([1.0, -1.0], m), np.repeat(np.eye(2), m, axis=0)
+        # a sample is no cavity field of its own, and within F the terms are followed one by one
+        others = np.repeat(law.counts - np.eye(2), 2, axis=1)
+        if start.overlaps.size > 0:
+            others[1, 2:] = 0.0
+        directions = directions.swapaxes(0, 1).copy()
+        return cls(law, start, signs, of_sign, directions, np.sqrt(others), whole * alike, whole * ~alike)
 
-    def advance(self, own: np.ndarray, kappa: np.ndarray, course: Course, first: int, last: int) -> None:
-        """Take epochs `first` to `last - 1` in place."""
-        law, signs = self.law, self.signs
-        s = course.sharpness if course.rho > 0.0 else 0.0
+    def advance(self, own: np.ndarray, kappa: np.ndarray, courses: Sequence[Course], first: int, last: int) -> None:
+        """Take epochs `first` to `last - 1` in place, by a course a population; they differ in their radii alone."""
+        law, signs, course, rho = self.law, self.signs, courses[0], np.array([one.rho for one in courses])
+        s, moved = course.sharpness, np.flatnonzero(rho > 0.0)  # whose gradient is that at W + eps
+        course = course._replace(rho=rho[moved])
         for substep in range(first * course.substeps, last * course.substeps):
             V = self.preactivations(own, kappa)
-            pull = self.residuals(course, V, kappa.sum(axis=1))
-            near, pull_near = self.perturbed(course, (V, pull), kappa, substep) if s != 0.0 else (V, pull)
-            base, lifted = (1.0 - s) * pull, s * pull_near
-            for part in range(2):
-                moving = slice(substep % course.cohorts[part], None, course.cohorts[part])
+            pull = np.stack([self.residuals(course, part, V[:, part], kappa.sum(axis=1)) for part in range(2)], axis=1)
+            cohorts = [slice(substep % count, None, count) for count in course.cohorts]
+            near = moved.size and self.perturbed(course, (V[moved], pull[moved]), kappa[moved], substep, cohorts)
+            for part, moving in enumerate(cohorts):
                 rate = law.eta * law.noise_patches * law.D * course.visits[part]
-                force = base[:, part, moving, None] * (V[:, part, moving] > 0.0)
-                force += lifted[:, part, moving, None] * (near[:, part, moving] > 0.0)
+                pulls = pull[:, part, moving]
+                force, mean = pulls[..., None] * (V[:, part, moving] > 0.0), pulls.mean(axis=1)
+                if near:
+                    V_near, lifted = near[part]
+                    force[moved] = (1.0 - s) * force[moved] + s * lifted[..., None] * (V_near > 0.0)
+                    mean[moved] = (1.0 - s) * mean[moved] + s * lifted.mean(axis=1)
                 own[:, part, moving] += rate * force * signs
-                mean = (base[:, part, moving] + lifted[:, part, moving]).mean(axis=1)
                 kappa[:, part] += law.eta * law.signal2 / 2 * course.steps * course.batch[part] * mean
 
     def preactivations(self, own: np.ndarray, kappa: np.ndarray) -> np.ndarray:
         """Return the noise preactivations V, shape `(C, 2, M, 2m)`."""
-        law, (amplitudes, overlap) = self.law, self.crosstalk(own)
-        # a sample is no cavity field of its own, and within F the terms are followed one by one
-        others = np.repeat(law.counts - np.eye(2), 2, axis=1)
-        if self.start.overlaps.size > 0:
-            others[1, 2:] = 0.0
-        V = own + self.cavity_field(amplitudes[:, None] * np.sqrt(others)[:, None], 1.0 + overlap @ law.counts)
+        law, along = self.law, np.einsum("cpia,pia->cp", own, self.start.V0)
+        rows, squares = over_neurons(own, self.of_sign), over_neurons(own * own, self.of_sign)
+        amplitudes, overlap = self.crosstalk(rows, squares, along)
+        amplitudes, overlap = amplitudes[:, None] * self.others[:, None], 1.0 + overlap @ law.counts
+        V = own + np.stack([self.cavity_field(amplitudes[:, part], overlap, part) for part in range(2)], axis=1)
         if self.start.overlaps.shape[1] > 1:
             halves = own[:, 1].reshape(*own.shape[:1], own.shape[2], 2, -1)
             V[:, 1] += self.same @ own[:, 1] + self.swapped @ halves[:, :, ::-1].reshape(own[:, 1].shape)
         return V - self.onsager_reaction(V, own, kappa)[:, None, None, None] * own
 
-    def cavity_field(self, amplitudes: np.ndarray, overlap: np.ndarray) -> np.ndarray:
-        """Return `overlap V0` and the cavity fields of the four blocks, at the samples of R and F.
+    def cavity_field(
+        self, amplitudes: np.ndarray, overlap: np.ndarray, part: int, samples: slice = slice(None)
+    ) -> np.ndarray:
+        """Return `overlap V0` and the cavity fields of the four blocks, at samples of R or F, shape `(C, ..., 2m)`.
 
         Args:
-            amplitudes: of R and F, of a neuron alone and of those of its sign, shape `(C, 2, 2, 4)`.
+            amplitudes: of a neuron alone and of those of its sign, shape `(C, 2, 4)`.
             overlap: shape `(C,)`.
-
-        Returns:
-            Shape `(C, 2, M, 2m)`.
+            part: 0 for R, 1 for F.
+            samples: which of them.
         """
-        C = len(overlap)
-        factors = np.concatenate(
-            [np.broadcast_to(overlap[:, None, None], (C, 2, 1)), amplitudes.reshape(C, 2, 8)], axis=2
-        )
-        return (factors[:, :, None] @ self.directions).reshape(C, *self.start.V0.shape)
+        factors = np.concatenate([overlap[:, None], amplitudes.reshape(-1, 8)], axis=1)
+        directions = self.directions[part, :, samples]
+        return (factors @ directions.reshape(9, -1)).reshape(-1, *directions.shape[1:])
 
-    def crosstalk(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def crosstalk(self, rows: np.ndarray, squares: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what one sample of each block does to another sample through x.
+
+        Args:
+            rows, squares: sums of x and of its square over the neurons of a sign, each of shape `(C, 2, M, 2)`.
+            along: sums of `x V0` over R and over F, shape `(C, 2)`.
 
         Returns:
             Amplitudes of its cavity field, of a neuron alone and of those of its sign, `(C, 2, 4)`, and overlaps with
             the start, of R and F, `(C, 2)`.
         """
-        law, (C, _, samples, neurons) = self.law, x.shape
-        m = neurons // 2
-        blocks = x.reshape(C, 2, samples, 2, m)
-        rows, square = blocks.sum(axis=4), (blocks * blocks).sum(axis=(2, 4))
-        pairs, there = (rows * rows).sum(axis=2), square > 0.0
+        law, (C, _, samples, _), m = self.law, rows.shape, self.signs.size // 2
+        square, pairs = squares.sum(axis=2), (rows * rows).sum(axis=2)
+        there = square > 0.0
         safe = np.where(there, square, 1.0)
-        correlation = np.clip((pairs - square) / ((m - 1) * safe), 0.0, 1.0) if m > 1 else np.zeros_like(square)
+        correlation = (pairs - square) / (max(m - 1, 1) * safe)  # 0 where m is 1
+        correlation = np.minimum(np.maximum(correlation, 0.0), 1.0)
         size = np.sqrt(square / (samples * m) / (2 * law.d)) * np.where(rows.sum(axis=2) > 0.0, 1.0, -1.0)
         amplitudes = np.stack([size * np.sqrt(1.0 - correlation), size * np.sqrt(correlation)], axis=1)
-        overlap = (x * self.start.V0).sum(axis=(2, 3)) / (2 * samples * m) / (law.D * law.start)
-        return amplitudes.reshape(C, 2, 4), overlap
+        return amplitudes.reshape(C, 2, 4), along / (2 * samples * m) / (law.D * law.start)
 
     def onsager_reaction(self, V: np.ndarray, own: np.ndarray, kappa: np.ndarray) -> np.ndarray:
         """Return the share of its own push that a sample of R loses because those it helps yield, shape `(C,)`."""
         law, m, samples = self.law, self.signs.size // 2, V.shape[2]
-        noise = (np.maximum(V[:, 0], 0.0) @ self.signs).sum(axis=1)
+        noise = over_neurons(np.maximum(V[:, 0], 0.0), self.signs).sum(axis=1)
         x = np.clip(kappa.sum(axis=1) + law.noise_patches * noise / (m * samples), 1e-6, 50.0)
         response = (x - 1.0 + np.exp(-x)) / (x * (1.0 + np.exp(-x)))
-        return response * np.mean(own[:, 0, :, :m] != 0.0, axis=(1, 2)) * law.counts.sum() / (2.0 * law.d)
+        moved = np.count_nonzero(own[:, 0, :, :m], axis=(1, 2)) / (m * samples)
+        return response * moved * law.counts.sum() / (2.0 * law.d)
 
     def test_errors(
         self, K: np.ndarray, u: np.ndarray, scale: float, points: np.ndarray, lattices: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return what `CompiledMeanField.test_errors` does."""
-        alike = np.broadcast_to(points, (len(K), *points.shape))
-        return plain_test_errors(K, u, self.law.signal2, scale, alike, lattices, 1.0)
+        alike = K[None], u[None], self.law.signal2, scale, points[None]  # networks of one draw
+        errors, of_quadrature = plain_test_errors(*alike, lattices, 1.0)
+        return errors[0], of_quadrature[0]
 
-    def residuals(self, course: Course, V: np.ndarray, kappa: np.ndarray) -> np.ndarray:
-        """Return how hard each sample pulls its matching neurons up, `weight / (m (1 + e^f))`, shape `(C, 2, M)`."""
-        m = self.signs.size // 2
-        noise = np.maximum(V, 0.0) @ self.signs
-        margin = kappa[:, None, None] + self.law.noise_patches * noise / m
-        if course.flipped:
-            margin[:, 1] *= -1.0
-        return course.weights[:, None] / (m * (1.0 + np.exp(np.minimum(margin, EXPONENT_LIMIT))))
+    def residuals(self, course: Course, part: int, V: np.ndarray, kappa: np.ndarray) -> np.ndarray:
+        """Return how hard samples of R or F pull matching neurons up, `weight / (m (1 + e^f))`, shape `(C, k)`."""
+        m, noise = self.signs.size // 2, over_neurons(np.maximum(V, 0.0), self.signs)
+        margin = (kappa[:, None] + self.law.noise_patches * noise / m) * (-1.0 if course.flipped and part == 1 else 1.0)
+        return course.weights[part] / (m * (1.0 + np.exp(np.minimum(margin, EXPONENT_LIMIT))))
 
     def perturbed(
-        self, course: Course, here: tuple[np.ndarray, np.ndarray], kappa: np.ndarray, substep: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return preactivations and residuals at `W + rho g / |g|`; a set that has no part in it keeps its own.
+        self, course: Course, here: tuple[np.ndarray, np.ndarray], kappa: np.ndarray, substep: int,
+        cohorts: Sequence[slice],
+    ) -> list[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
+        """Return preactivations and residuals at `W + rho g / |g|` of the samples of R and of F that move.
 
-        Samples that do not move in this substep get no noise of their own, and what is returned of them is not read.
+        A set that has no part in the perturbation keeps its own.
         """
         (V, pull), law, signs = here, self.law, self.signs
         samples, neurons = V.shape[2:]
         share = course.perturbed * course.batch / samples
-        active = np.count_nonzero(V > 0.0, axis=3)
+        active, square = V > 0.0, pull * pull
+        counts = over_neurons(active, self.of_sign)  # (C, 2, M, 2)
         gradient = pull.sum(axis=2) @ share / 2
-        square = pull * pull
-        norm2 = law.noise_patches**2 * law.D * ((square * active).sum(axis=2) @ share)
+        norm2 = law.noise_patches**2 * law.D * ((square * counts.sum(axis=3)).sum(axis=2) @ share)
         norm2 = norm2 + neurons * law.signal2 * (gradient**2 + square.sum(axis=2) @ share / 4)
         scale = np.where(norm2 > 0.0, course.rho / np.sqrt(np.where(norm2 > 0.0, norm2, 1.0)), 0.0)
         move = -scale[:, None, None] * course.perturbed[:, None] * law.noise_patches * law.D * pull
-        near = move[..., None] * (V > 0.0) * signs
-        amplitudes, overlaps = self.crosstalk(near)
+        along = (move * over_neurons(active * self.start.V0, signs)).sum(axis=2)
+        moves = move[..., None] * counts * [1.0, -1.0], (move * move)[..., None] * counts
+        amplitudes, overlaps = self.crosstalk(*moves, along)
         kept = course.batch / law.counts
         fresh = np.repeat(course.batch * np.maximum(1.0 - kept, 0.0), 2)
         alone, together = np.sqrt(amplitudes**2 @ fresh)[:, :, None, None].swapaxes(0, 1)
-        amplitudes = amplitudes * np.sqrt(np.repeat(course.batch * kept, 2))
-        near += self.cavity_field(np.repeat(amplitudes[:, None], 2, axis=1), overlaps @ course.batch)
-        place = substep * 7919
-        for part in range(2):
-            if course.perturbed[part] == 0.0:
-                near[:, part] = V[:, part]
-                continue
-            moving = np.arange(substep % course.cohorts[part], samples, course.cohorts[part])
-            places = (place + (neurons + 2) * np.arange(len(moving))[:, None] + np.arange(neurons + 2)) % FRESH
-            normals = self.start.fresh[places]
-            common = np.repeat(normals[:, :2], neurons // 2, axis=1)
-            near[:, part, moving] += V[:, part, moving] + alone * normals[:, 2:] + together * common
-            place += (neurons + 2) * len(moving)
-        found = self.residuals(course, near, kappa.sum(axis=1) - scale * gradient * law.signal2)
-        keeps = course.perturbed == 0.0
-        found[:, keeps] = pull[:, keeps]
-        return near, found
+        amplitudes, overlap = amplitudes * np.sqrt(np.repeat(course.batch * kept, 2)), overlaps @ course.batch
+        found, place = [], substep * 7919
+        for part, moving in enumerate(cohorts):
+            near, pulls = V[:, part, moving], pull[:, part, moving]
+            if course.perturbed[part] > 0.0:
+                count = near.shape[1]
+                places = (place + (neurons + 2) * np.arange(count)[:, None] + np.arange(neurons + 2)) % FRESH
+                normals = self.start.fresh[places]
+                common = np.repeat(normals[:, :2], neurons // 2, axis=1)
+                near = near + move[:, part, moving, None] * (signs * active[:, part, moving])
+                near += self.cavity_field(amplitudes, overlap, part, moving)
+                near += alone * normals[:, 2:] + together * common
+                pulls = self.residuals(course, part, near, kappa.sum(axis=1) - scale * gradient * law.signal2)
+                place += (neurons + 2) * count
+            found.append((near, pulls))
+        return found
+
+
+def over_neurons(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the weighted sum, or sums, over the last axis, as one product of matrices."""
+    return (x.reshape(-1, x.shape[-1]) @ weights).reshape(*x.shape[:-1], *weights.shape[1:])

@@ -1,129 +1,145 @@
-"""Simulates settings in plain numpy, all seeds at once: what `simulate_many` does, with nothing to compile.
+"""Simulates settings in plain numpy, all seeds and rules at once: what `simulate_many` does, with nothing to compile.
 
 But for `attacks`, which are measured by compiled code.
 """
 
 import math
 from collections.abc import Sequence
-from itertools import chain
 
 import numpy as np
 
-from theory.attacks import attacks
 from theory.config import TheoryConfig, grouped
-from theory.curvature import curvature
 from theory.draw import draw
-from theory.engine import EnginePlan, Group, Phase, Phases, Trajectory, collected
-from theory.metrics import Probe, metric_names
-from theory.plain import Networks, Seeds, advance
-from theory.plain_measure import plain_test_errors, probed, training_numbers
-from theory.points import lattice_count, networks_seen, noise_scale, points_of
-from theory.training import NetworkState, Schedule, pieces
+from theory.engine import (
+    Legs,
+    Phase,
+    Phases,
+    Plan,
+    Seed,
+    Trajectory,
+    collected,
+    from_the_start,
+    pretrain_legs,
+    pretrain_plan,
+    retrain_plan,
+    unlearn_legs,
+    unlearn_plan,
+)
+from theory.metrics import metric_names
+from theory.plain import Draws, Networks, advance
+from theory.plain_measure import measure_plainly
+from theory.training import NetworkState, pieces, start_state
 
 
-def simulate_plainly(configs: Sequence[TheoryConfig], *, oracle: bool = True) -> list[Trajectory]:
-    """Simulate several settings; those that differ only in unlearning share their draws, pretraining and retraining.
-
-    Those that differ only in their pretraining unlearn together, as if they were seeds of one.
-    """
-    rows: dict[TheoryConfig, list[Phases]] = {}
-    before: dict[TheoryConfig, tuple[Group, list[Phase], list[Phase]]] = {}
+def simulate_plainly(configs: Sequence[TheoryConfig]) -> list[Trajectory]:
+    """Simulate settings; those that differ in their rules alone share draws, and what is alike trains together."""
+    found: dict[TheoryConfig, list[Phases]] = {}
     with np.errstate(over="ignore", invalid="ignore"):
-        for key in grouped(configs):
-            group = PlainGroup(key, [draw(key, seed) for seed in range(key.first_seed, key.first_seed + key.seeds)])
-            before[key] = group, *group.trained(oracle=oracle)
-        for config, cells in grouped(configs, TheoryConfig.unlearn_key).items():
-            groups, *phases = zip(*(before[cell.pretrain_key()] for cell in cells), strict=True)
-            pretrained, retrained = (list(chain.from_iterable(each)) for each in phases)
-            together = PlainGroup(config, list(chain.from_iterable(group.draws for group in groups)))
-            found = list(zip(pretrained, retrained, together.unlearn(config, pretrained), strict=True))
-            rows |= {cell: found[place * cell.seeds : (place + 1) * cell.seeds] for place, cell in enumerate(cells)}
-    return [collected(config, rows[config]) for config in configs]
+        for cells in grouped(configs, lambda cell: cell.changed(pretrain="sgd", unlearn="sgd")).values():
+            found |= _simulate(cells)
+    return [collected(config, found[config]) for config in configs]
 
 
-class PlainGroup(Group):
-    """Seeds that are trained together, as arrays with an axis for them."""
+def _simulate(cells: list[TheoryConfig]) -> dict[TheoryConfig, list[Phases]]:
+    """Return pretraining, retraining and unlearning of every setting and seed, of settings that share their draws."""
+    one = cells[0].pretrain_key()
+    seeds = [Seed(one, draw(one, number)) for number in range(one.first_seed, one.first_seed + one.seeds)]
+    starts = [start_state(seed.drawn.start) for seed in seeds]
+    plans = [make(seed) for make in (pretrain_plan, retrain_plan) for seed in seeds]
+    trained: dict[TheoryConfig, list[Phase]] = {}  # of every seed on all samples, then of every seed on R
+    for keys in _alike(pretrain_legs, [cell.pretrain_key() for cell in cells]):
+        legs, phases = [pretrain_legs(key) for key in keys], np.empty((len(keys), len(plans)), object)
+        for per_epoch in {plan.schedule.per_epoch for plan in plans}:
+            rows = [row for row, plan in enumerate(plans) if plan.schedule.per_epoch == per_epoch]
+            states = [[starts[row % len(seeds)]] * len(keys) for row in rows]
+            phases[:, rows] = _train(one, [seeds[row % len(seeds)] for row in rows], [plans[row] for row in rows],
+                                     legs, states)  # fmt: skip
+        trained |= dict(zip(keys, phases.tolist(), strict=True))
+    found: dict[TheoryConfig, list[Phases]] = {}
+    for together in _alike(unlearn_legs, cells):
+        before = [trained[cell.pretrain_key()] for cell in together]
+        states = [[start if phases[s].diverged_at >= 0 else phases[s].state for phases in before]
+                  for s, start in enumerate(starts)]  # fmt: skip
+        plans = [unlearn_plan(seed, together[0]) for seed in seeds]
+        after = _train(together[0], seeds, plans, [unlearn_legs(cell) for cell in together], states)
+        for cell, phases, unlearned in zip(together, before, after, strict=True):
+            pretrained, retrained = phases[: len(seeds)], phases[len(seeds) :]
+            ends = [from_the_start(cell, *both) for both in zip(pretrained, unlearned, strict=True)]
+            found[cell] = list(zip(pretrained, retrained, ends, strict=True))
+    return found
 
-    def train(
-        self, config: TheoryConfig, states: list[NetworkState], rows: np.ndarray, plans: list[EnginePlan],
-        probing: list[Probe] | None = None,
-    ) -> list[Phase]:  # fmt: skip
-        """Advance the seeds `rows` from checkpoint to checkpoint; one that ends early, or diverges, stands aside."""
-        names, plan = metric_names(config, probing=probing is not None), plans[0]
-        per_epoch, epochs = plan.schedule.per_epoch, plan.epochs
-        values = np.full((len(rows), len(names), len(epochs)), np.nan)
-        ends: dict[int, Phase] = {}
-        going, nets = np.arange(len(rows)), Networks.of(states)
-        velocity = Networks(*(np.zeros_like(array) for array in nets)) if config.inertial else None
-        seeds = Seeds.of([self.draws[row] for row in rows])
 
-        def leave(gone: np.ndarray, stopped_at: int, diverged_at: Sequence[int]) -> None:
-            nonlocal going, nets, velocity, seeds
-            for place, step in zip(np.flatnonzero(gone), diverged_at, strict=True):
-                own = int(going[place])
-                ends[own] = Phase(nets.state(int(place)), values[own], stopped_at, int(step))
-            going, nets, seeds = going[~gone], nets.only(~gone), seeds.only(~gone)
-            velocity = velocity.only(~gone) if velocity is not None else None
+def _alike(legs_of, configs: Sequence[TheoryConfig]) -> list[list[TheoryConfig]]:
+    """Return settings, each once, grouped by rules that differ in their radii alone; of a group small radii first."""
 
-        for column, (before, epoch) in enumerate(zip([0, *epochs], epochs, strict=False)):
-            for rule, first, last in pieces(plan.legs, before, epoch):
-                schedules = [plans[own].schedule for own in going]
-                steps = advance(seeds, nets, schedules, rule, first * per_epoch, last * per_epoch, velocity)
-                if np.any(steps >= 0):
-                    leave(steps >= 0, -1, steps[steps >= 0].tolist())
-                if not len(going):
-                    break
-            if not len(going):
-                break
-            found = self._measure(config, rows[going], seeds, nets, probing and [probing[own] for own in going])
-            columns = np.stack([found[name] for name in names], axis=1)
-            wrong = np.logical_not(np.isfinite(columns).all(axis=1))  # the state is finite still, its products are not
-            values[going[~wrong], :, column] = columns[~wrong]
-            over = np.array([not bad and plans[own].is_over(dict(zip(names, row, strict=True)))
-                             for own, bad, row in zip(going, wrong, columns.tolist(), strict=True)])  # fmt: skip
-            values[going[over], :, column:] = columns[over][..., None]
-            if wrong.any():
-                leave(wrong, -1, [max(epoch * per_epoch - 1, 0)] * int(wrong.sum()))
-                over = over[~wrong]
-            if over.any():
-                leave(over, epoch, [-1] * int(over.sum()))
-            if not len(going):
-                break
-        leave(np.ones(len(going), bool), -1, [-1] * len(going))
-        return [ends[own] for own in range(len(rows))]
+    def shape(config: TheoryConfig) -> tuple:
+        return tuple((*(tuple(column) for column in (rule.samples, rule.neurons, rule.sharpness)),
+                      rule.mask_size, rule.scaled, epochs) for rule, epochs in legs_of(config))  # fmt: skip
 
-    def _measure(
-        self, config: TheoryConfig, rows: np.ndarray, seeds: Seeds, nets: Networks, probing: list[Probe] | None
-    ) -> dict[str, np.ndarray]:
-        """Return every metric of the seeds `rows`, each of shape `(len(rows),)`."""
-        draws = [self.draws[row] for row in rows]
-        K, numbers = training_numbers(seeds, nets)
-        found = numbers.metrics()
-        points = np.stack([points_of(config, one.problem, one.seed) for one in draws])
-        problem, lattices = draws[0].problem, lattice_count(config.directions)
-        seen = [networks_seen(config, one.problem, u, k) for one, u, k in zip(draws, nets.u, K, strict=True)]
-        for name in seen[0]:
-            stacks = (
-                np.stack([one[name][0] for one in seen]),
-                np.stack([one[name][1] for one in seen]),
-                seen[0][name][2],
-            )
-            found[name], found[f"{name}_quadrature"] = plain_test_errors(
-                *stacks, noise_scale(config, problem), points, lattices, config.activation_power
-            )
-        if config.curvature:
-            both = [curvature(one, nets.state(place)) for place, one in enumerate(draws)]
-            found["retain_curvature_top"], found["retain_curvature_trace"] = np.array(both).T
-        if config.attacks:
-            each = [attacks(config, one, nets.state(place), K[place]) for place, one in enumerate(draws)]
-            found |= {name: np.array([values[name] for values in each]) for name in each[0]}
-        if probing is not None:
-            schedules: list[Schedule] = [one.schedule for one in probing]
-            found |= probed(seeds, nets, schedules, probing[0].rho).metrics()
-        return found
+    def radius(config: TheoryConfig) -> float:
+        return max(rule.rho.max() for rule, _ in legs_of(config))
+
+    return [sorted(group, key=radius) for group in grouped(configs, shape).values()]
+
+
+def _train(
+    config: TheoryConfig, seeds: Sequence[Seed], plans: Sequence[Plan], legs: Sequence[Legs],
+    states: Sequence[Sequence[NetworkState]],
+) -> list[list[Phase]]:  # fmt: skip
+    """Advance K networks of each of S seeds from checkpoint to checkpoint; return K phases of each seed.
+
+    What ends early, or diverges, is advanced on, but measured no longer.
+
+    Args:
+        config: the setting.
+        seeds: draws.
+        plans: one a seed, with as many steps an epoch; their own legs do not count.
+        legs: of each of the K networks.
+        states: S times K, which stay as they are.
+    """
+    drawn = [seed.drawn for seed in seeds]
+    probing = [plan.probing for plan in plans if plan.probing is not None] or None
+    draws, nets, schedules = Draws.of(drawn), Networks.of(states), [plan.schedule for plan in plans]
+    velocity, names = nets.at_rest() if config.inertial else None, metric_names(config, probing=probing is not None)
+    shape = len(legs), len(seeds)
+    values = [np.full((len(legs), len(names), len(plan.epochs)), np.nan) for plan in plans]
+    stopped, diverged, going = np.full(shape, -1), np.full(shape, -1), np.full(shape, True)
+    ends = np.empty(shape, object)
+    epochs = sorted({epoch for plan in plans for epoch in plan.epochs})
+    for before, epoch in zip([0, *epochs], epochs, strict=False):
+        for parts in zip(*(pieces(own, before, epoch) for own in legs), strict=True):
+            _, first, last = parts[0]
+            steps = first * schedules[0].per_epoch, last * schedules[0].per_epoch
+            at = advance(draws, nets, schedules, [rule for rule, _, _ in parts], *steps, velocity)
+            diverged, going = np.where(going, at, diverged), going & (at < 0)
+        rows = np.array([s for s, plan in enumerate(plans) if epoch in plan.epochs])
+        if not going.any():
+            break
+        asked = probing and [probing[s] for s in rows]
+        some = (draws, nets) if len(rows) == len(seeds) else (Draws.of([drawn[s] for s in rows]), nets.only(rows))
+        found = measure_plainly(config, [drawn[s] for s in rows], *some, asked)
+        table = np.stack([found[name] for name in names], axis=1)  # (K, metrics, S)
+        wrong = going[:, rows] & ~np.isfinite(table).all(axis=1)  # the state is finite still, its products are not
+        for s, numbers, bad in zip(rows, table.transpose(2, 0, 1), wrong.T, strict=True):
+            column, measured = plans[s].epochs.index(epoch), going[:, s] & ~bad
+            over = measured & plans[s].is_over(dict(zip(names, numbers.T, strict=True)))
+            values[s][measured, :, column] = numbers[measured]
+            values[s][over, :, column:] = numbers[over][..., None]
+            diverged[bad, s], stopped[over, s] = max(epoch * schedules[0].per_epoch - 1, 0), epoch
+            going[:, s] &= ~(bad | over)
+        if (stopped == epoch).any():
+            _keep(ends, nets.states(draws), stopped == epoch)
+    _keep(ends, nets.states(draws), stopped < 0)
+    return [[Phase(ends[k, s], values[s][k], int(stopped[k, s]), int(diverged[k, s])) for s in range(len(seeds))]
+            for k in range(len(legs))]  # fmt: skip
+
+
+def _keep(ends: np.ndarray, states: list[list[NetworkState]], which: np.ndarray) -> None:
+    for k, s in np.argwhere(which):
+        ends[k, s] = states[s][k]
 
 
 def affordable(configs: Sequence[TheoryConfig]) -> bool:
-    """Return whether settings are so few that plain numpy is done before the compiler would be."""
+    """Return whether settings are so few that plain numpy is done before compiled code would be loaded and done."""
     steps = sum(one.seeds * (one.pretrain_epochs + one.epochs) * math.ceil(one.n / one.batch_size) for one in configs)
-    return steps * max(one.n * one.m for one in configs) <= 4e7
+    return steps * max(one.n * one.m for one in configs) <= 4e7 and not any(one.attacks for one in configs)

@@ -65,8 +65,8 @@ def networks_seen(config: TheoryConfig, problem: Problem, u: np.ndarray, K: np.n
     Args:
         config: the setting.
         problem: its draw.
-        u: `<w_a, phi_R>` and `<w_a, phi_F>`, shape `(2, 2m)`.
-        K: `W W^T`, shape `(2m, 2m)`.
+        u: `<w_a, phi_R>` and `<w_a, phi_F>`, shape `(2, ..., 2m)`; of several networks in between.
+        K: `W W^T`, shape `(..., 2m, 2m)`.
     """
     signal2 = problem.signal2 if config.noise == "orthogonal" else 0.0
     found: dict[str, Network] = {"test_error": (K, u[0], signal2)}
@@ -74,8 +74,8 @@ def networks_seen(config: TheoryConfig, problem: Problem, u: np.ndarray, K: np.n
         sine = math.sin(math.radians(config.forget_angle))
         if signal2 > 0.0 and sine > PARALLEL:
             along = (u[1] - problem.cosine * u[0]) / sine  # |phi| <w, e>
-            K = K - np.outer(along, along) / signal2
-        across = K - np.outer(u[0], u[0]) / signal2 if signal2 > 0.0 else K
+            K = K - _square(along) / signal2
+        across = K - _square(u[0]) / signal2 if signal2 > 0.0 else K
         found = {"test_error": (K, u[0], signal2), "forget_signal_error": (across, u[1], 0.0)}
     if problem.vectors == 1:
         return found
@@ -89,7 +89,12 @@ def _side_by_side(K: np.ndarray, u: np.ndarray, signal2: float, copies: int) -> 
     `K' = I (x) (K - u u^T / |phi|^2)`, the signal already taken out. As many neurons, so also `copies` times m: the
     signal's `1/m` sums stay the same.
     """
-    across = K - np.outer(u, u) / signal2 if signal2 > 0.0 else K
-    signs = np.tile(np.repeat([0, 1], len(u) // 2), copies)
+    across = K - _square(u) / signal2 if signal2 > 0.0 else K
+    signs = np.tile(np.repeat([0, 1], u.shape[-1] // 2), copies)
     order = np.argsort(signs, kind="stable")  # neurons of sign +1 first
-    return np.kron(np.eye(copies), across)[np.ix_(order, order)], np.tile(u, copies)[order], 0.0
+    return np.kron(np.eye(copies), across)[..., order[:, None], order], np.tile(u, copies)[..., order], 0.0
+
+
+def _square(u: np.ndarray) -> np.ndarray:
+    """Return `u u^T`."""
+    return u[..., :, None] * u[..., None, :]

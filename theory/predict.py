@@ -111,24 +111,35 @@ def predict_many(configs: Sequence[TheoryConfig], *, plainly: bool = False) -> l
     """
     for reason in filter(None, map(unpredictable, configs)):
         raise ConfigError(reason)
-    trained = {key: _pretrained(key, plainly=plainly) for key in grouped(configs)}
+    trained: dict[TheoryConfig, Followed] = {}
+    for keys in grouped((config.pretrain_key() for config in configs), _trained_alike).values():
+        trained |= dict(zip(keys, _pretrained(keys, plainly=plainly), strict=True))
     found: dict[TheoryConfig, Prediction] = {}
-    for config, cells in grouped(configs, TheoryConfig.unlearn_key).items():
+    for cells in grouped(configs, _unlearned_alike).values():
         before = [trained[cell.pretrain_key()] for cell in cells]
-        own, kappa = (np.stack([getattr(one, name)[0] for one in before]) for name in ("own", "kappa"))
-        after = _follow(config, (own, kappa), [(unlearn_course(config), config.epochs)], plainly=plainly)
-        for place, (cell, one) in enumerate(zip(cells, before, strict=True)):
-            unlearned = _held(cell, {name: values[place] for name, values in after.metrics.items()})
-            pretrained = {name: values[0] for name, values in one.metrics.items()}
-            found[cell] = Prediction(cell, after.epochs, unlearned, one.epochs, pretrained)
+        own, kappa = (np.stack([getattr(one, name) for one in before]) for name in ("own", "kappa"))
+        legs = [[(unlearn_course(cell), cell.epochs)] for cell in cells]
+        for cell, one, after in zip(cells, before, _follow(cells[0], (own, kappa), legs, plainly=plainly), strict=True):
+            found[cell] = Prediction(cell, after.epochs, _held(cell, after.metrics), one.epochs, one.metrics)
     return [found[config] for config in configs]
+
+
+def _trained_alike(key: TheoryConfig) -> tuple[Any, ...]:
+    """Return what pretrainings share that are followed together: all but their radii, SGD being SAM of radius 0."""
+    epochs = tuple(last for _, _, last in key.pretrain_legs())
+    return key.changed(pretrain="sgd"), epochs, key.pretrain if key.pretrain_stop_loss is not None else ""
+
+
+def _unlearned_alike(config: TheoryConfig) -> TheoryConfig:
+    """Return the same of unlearning, wherever it begins."""
+    return config.changed(pretrain="sgd", unlearn="sgd" if config.unlearn == "sam" else config.unlearn)
 
 
 Legs = list[tuple[Course, int]]  # courses, each with its epochs
 
 
 class Followed(NamedTuple):
-    """C populations that were followed to their end: metrics of shape `(C, checkpoints)`, and what they learned."""
+    """A population that was followed to its end: metrics of shape `(checkpoints,)`, and what it learned."""
 
     epochs: np.ndarray
     metrics: dict[str, np.ndarray]
@@ -142,31 +153,37 @@ def pretrain_legs(config: TheoryConfig) -> Legs:
     return [(pretrain_course(config, rho if name == "sam" else 0.0), epochs) for name, rho, epochs in legs]
 
 
-def _pretrained(config: TheoryConfig, *, plainly: bool = False) -> Followed:
-    start = start_population(config)
-    return _follow(config, (start.own[None], start.kappa[None]), pretrain_legs(config), plainly=plainly,
+def _pretrained(configs: Sequence[TheoryConfig], *, plainly: bool = False) -> list[Followed]:
+    start, config = start_population(configs[0]), configs[0]
+    own, kappa = (np.stack([array] * len(configs)) for array in (start.own, start.kappa))
+    return _follow(config, (own, kappa), [pretrain_legs(one) for one in configs], plainly=plainly,
                    stop_loss=config.pretrain_stop_loss)  # fmt: skip
 
 
 def _follow(
-    config: TheoryConfig, learned: tuple[np.ndarray, np.ndarray], legs: Legs, *, stop_loss: float | None = None,
-    plainly: bool = False,
-) -> Followed:  # fmt: skip
-    """Advance populations in place from checkpoint to checkpoint and observe them there, until a mean training loss."""
+    config: TheoryConfig, learned: tuple[np.ndarray, np.ndarray], legs: Sequence[Legs], *,
+    stop_loss: float | None = None, plainly: bool = False,
+) -> list[Followed]:  # fmt: skip
+    """Advance populations in place from checkpoint to checkpoint and observe them there, until a mean training loss.
+
+    Their legs have the same epochs. A loss to stop at is for one population alone.
+    """
     (own, kappa), law, start = learned, law_of(config), start_population(config)
-    epochs = checkpoint_epochs(sum(last for _, last in legs), config.checkpoint_every)
+    epochs = checkpoint_epochs(sum(last for _, last in legs[0]), config.checkpoint_every)
     field = _field(law, start, plainly)
     rows: list[dict[str, np.ndarray]] = []
     for begin, end in zip([0, *epochs], epochs, strict=False):
-        for course, first, last in pieces(legs, begin, end):
-            field.advance(own, kappa, course, first, last)
+        for parts in zip(*(pieces(each, begin, end) for each in legs), strict=True):
+            _, first, last = parts[0]
+            field.advance(own, kappa, [course for course, _, _ in parts], first, last)
         rows.append(observe(config, field, own, kappa))
         loss = law.counts @ [rows[-1]["retain_loss"], rows[-1]["forget_loss"]] / config.n
         if stop_loss is not None and np.all(loss <= stop_loss):
             rows += [rows[-1]] * (len(epochs) - len(rows))
             break
     metrics = {name: np.stack([row[name] for row in rows], axis=1) for name in METRICS}
-    return Followed(np.array(epochs), metrics, own, kappa)
+    return [Followed(np.array(epochs), {name: values[place] for name, values in metrics.items()}, own[place],
+                     kappa[place]) for place in range(len(legs))]  # fmt: skip
 
 
 def _field(law: Constants, start: Population, plainly: bool) -> "CompiledMeanField | PlainMeanField":
@@ -260,7 +277,7 @@ def _normal_quantiles(count: int) -> np.ndarray:
 def pretrained(config: TheoryConfig) -> dict[str, float]:
     """Return the prediction at the end of pretraining alone."""
     ends = config if config.pretrain_stop_loss is not None else config.changed(checkpoint_every=10**6)
-    return {name: float(values[0, -1]) for name, values in _pretrained(ends).metrics.items()}
+    return {name: float(values[-1]) for name, values in _pretrained([ends])[0].metrics.items()}
 
 
 def ends(configs: Sequence[TheoryConfig]) -> dict[TheoryConfig, dict[str, float]]:

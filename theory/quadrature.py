@@ -63,6 +63,8 @@ def test_error(
     tie = TIE * reach + SMALLEST
     lower, upper = (level - plus) / noise_scale + tie, (minus - level) / noise_scale - tie
     a, breaks, order = np.empty(neurons), np.empty(neurons), np.empty(neurons, np.int64)
+    height, rise, values = np.empty(neurons + 1), np.empty(neurons + 1), np.empty(neurons)
+    rises = power == 1.0 and _rises(b)
     count = points.shape[0]
     wrong, shift = np.zeros(count), np.zeros(count)
     across = np.ascontiguousarray(factor[:, 1:].T)
@@ -71,9 +73,14 @@ def test_error(
         for k in range(across.shape[0]):
             for c in range(neurons):
                 a[c] += across[k, c] * points[i, k]
-        breakpoints = _sort_breaks(a, b, breaks, order) if power == 1.0 else 0
+        if rises:
+            _add_pieces(a, b, breaks, order, (height, rise, values))
+        breakpoints = 0 if rises or power != 1.0 else _sort_breaks(a, b, breaks, order)
         for side in (1.0, -1.0):  # the point and its antipode
-            if power == 1.0:
+            if rises:
+                low = _single_share(side, a, b, lower, breaks, (height, rise, values))
+                high = _single_share(side, a, b, upper, breaks, (height, rise, values))
+            elif power == 1.0:
                 low = _share_below(side, a, b, lower, breaks, order, breakpoints)
                 high = _share_below(side, a, b, upper, breaks, order, breakpoints)
             else:
@@ -95,20 +102,20 @@ def _take_out(wrong, shift, across):
     """Take out of `wrong` what a least-squares fit on the two control variates explains of it."""
     size, count = across.shape[1], wrong.size
     m = size // 2
-    first, second = 0.0, 0.0
+    first, second, deviation = 0.0, 0.0, np.zeros(size)
     for k in range(size):
-        for c in range(size):
-            cov, var_k, var_c = 0.0, 0.0, 0.0
+        for i in range(across.shape[0]):
+            deviation[k] += across[i, k] ** 2
+        deviation[k] = np.sqrt(deviation[k])
+        first += (1.0 if k < m else -1.0) * deviation[k] * np.sqrt(2.0 / math.pi)
+    for k in range(size):
+        for c in range(k + 1):
+            cov, both = 0.0, deviation[k] * deviation[c]
             for i in range(across.shape[0]):
                 cov += across[i, k] * across[i, c]
-                var_k += across[i, k] ** 2
-                var_c += across[i, c] ** 2
-            both = np.sqrt(var_k * var_c)
             r = min(max(cov / both, -1.0), 1.0) if both > 0.0 else 0.0
-            sign = 1.0 if (k < m) == (c < m) else -1.0
+            sign = (1.0 if c == k else 2.0) * (1.0 if (k < m) == (c < m) else -1.0)  # each pair stands for two
             second += sign * both * (np.sqrt(1.0 - r * r) + r * math.asin(r)) * 2.0 / math.pi
-            if k == c:
-                first += (1.0 if k < m else -1.0) * np.sqrt(var_k * 2.0 / math.pi)
     x, y = shift - first, shift**2 - second
     xx, xy, yy, xf, yf = 0.0, 0.0, 0.0, 0.0, 0.0
     mean_x, mean_y, mean_f = x.mean(), y.mean(), wrong.mean()
@@ -190,6 +197,65 @@ def _sort_breaks(a, b, breaks, order):
         breaks[place], order[place] = at, k
         count += 1
     return count
+
+
+@apart
+def _rises(b):
+    """Return whether t rises everywhere: every neuron pulls it up, and there are such of each sign."""
+    size, pulling = b.size, 0
+    for k in range(size):
+        pulling += b[k] > 0.0 if 2 * k < size else b[k] < 0.0
+    return pulling == size
+
+
+@apart
+def _add_pieces(a, b, breaks, order, pieces):
+    """Sort the breakpoints of a t that rises everywhere; write height and rise of its pieces, and its values there.
+
+    The place of a breakpoint is the number of those before it: counting has no jumps that nobody can predict.
+    """
+    height, rise, values = pieces
+    size = a.size
+    height[0], rise[0], end = 0.0, 0.0, 0.0
+    for k in range(size):
+        values[k] = -a[k] / b[k]
+        if 2 * k < size:
+            end += b[k]
+        else:
+            height[0] -= a[k]
+            rise[0] -= b[k]
+    for k in range(size):
+        place = 0
+        for other in range(k):
+            place += values[other] <= values[k]
+        for other in range(k + 1, size):
+            place += values[other] < values[k]
+        breaks[place], order[place] = values[k], k
+    for i in range(size):
+        values[i] = height[i] + rise[i] * breaks[i]
+        height[i + 1], rise[i + 1] = height[i] + a[order[i]], rise[i] + b[order[i]]
+    rise[size] = end  # without what rounding leaves of others
+
+
+@apart
+def _single_share(side, a, b, level, breaks, pieces):
+    """Return what `_share_below` does of a t that rises everywhere, and so crosses the level once.
+
+    As `relu(-x) = relu(x) - x`, t of the antipode at -s is `t(s) - sum_k j_k (a_k + b_k s)`: the same pieces.
+    """
+    height, rise, values = pieces
+    size, piece, own, along = a.size, 0, 0.0, 0.0
+    if side > 0.0:
+        for i in range(size):
+            piece += values[i] <= level
+    else:
+        for k in range(size):
+            own += a[k] if 2 * k < size else -a[k]
+            along += abs(b[k])
+        for i in range(size):
+            piece += values[i] - (own + along * breaks[i]) > level
+    left, right = breaks[piece - 1] if piece > 0 else -FAR, breaks[piece] if piece < size else FAR
+    return _normal_share(side * min(max((level + own - height[piece]) / (rise[piece] - along), left), right))
 
 
 @apart

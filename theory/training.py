@@ -70,7 +70,7 @@ def pieces(legs: Sequence[tuple[Any, int]], first: int, last: int) -> list[tuple
     """Return what happens between two epochs: each leg with the epochs it begins and ends at.
 
     Args:
-        legs: rules, or courses of the mean field, in order, each with its epochs.
+        legs: rules of the engine, or courses of the mean field, in order, each with its epochs.
         first, last: epochs.
     """
     found, begin = [], 0
@@ -124,21 +124,17 @@ def plain_schedule(config: TheoryConfig, labels: np.ndarray, rows: np.ndarray, *
 
 
 def unlearn_schedule(config: TheoryConfig, labels: np.ndarray, rng: np.random.Generator) -> Schedule:
-    """Return unlearning on batches drawn by `unlearn_batches`."""
-    per_epoch = -(-config.n_retain // config.retain_batch)
-    return forgetting_schedule(config, labels, unlearn_batches(config, rng), per_epoch=per_epoch)
+    """Return unlearning in which each retain batch of an epoch meets the next batch of a cycled forget set.
 
-
-def unlearn_batches(config: TheoryConfig, rng: np.random.Generator) -> np.ndarray:
-    """Return unlearning batches: each retain batch of an epoch meets the next batch of a cycled forget set.
-
-    Shape `(steps, B_R + B_F)`. They depend on sizes and epochs alone, so that settings which differ in their rule
-    or their weights can read the same ones.
+    Batches depend on sizes and epochs alone: settings that differ in their rule or their weights read the same.
     """
-    steps = config.epochs * -(-config.n_retain // config.retain_batch)
-    retain = _batches(np.arange(config.n_retain), config.retain_batch, steps, rng, pad=config.n)
-    forget = _batches(np.arange(config.n_retain, config.n), config.forget_batch, steps, rng, pad=config.n)
-    return np.hstack([retain, forget])
+    per_epoch = -(-config.n_retain // config.retain_batch)
+    sets = (
+        (np.arange(config.n_retain), config.retain_batch),
+        (np.arange(config.n_retain, config.n), config.forget_batch),
+    )
+    rows = np.hstack([_batches(*one, config.epochs * per_epoch, rng, pad=config.n) for one in sets])
+    return forgetting_schedule(config, labels, rows, per_epoch=per_epoch)
 
 
 def forgetting_schedule(config: TheoryConfig, labels: np.ndarray, rows: np.ndarray, *, per_epoch: int) -> Schedule:
@@ -242,6 +238,7 @@ def make_rule(name: str, config: TheoryConfig, *, rho: float) -> NeuronRule:
     samples, neurons, radius, sharpness = (np.array(column) for column in zip(*groups, strict=True))
     size = round(config.mask_fraction * 2 * config.m) if name == "minmax" else 0
     part_size = config.sharpness_batch if radius.any() else 0
-    course = config.eta, config.momentum, config.weight_decay, part_size
     scaled = {"asam": BY_NEURON, "asam_entry": BY_ENTRY}.get(name, UNSCALED)
-    return NeuronRule(samples, neurons, radius, sharpness, *course, size, config.mask_refresh, scaled)
+    inertia = config.momentum, config.weight_decay
+    return NeuronRule(samples, neurons, radius, sharpness, config.eta, *inertia, part_size, size, config.mask_refresh,
+                      scaled)  # fmt: skip

@@ -10,7 +10,7 @@ from tests.theory.explicit import explicit
 from theory.config import TheoryConfig
 from theory.draw import Draw
 from theory.engine import Orders, replay, simulate
-from theory.plain import Networks, Seeds, batch_of, gradient, near, weight_scales
+from theory.plain import Draws, Networks, batches, gradient, near, preactivations, weight_scales
 from theory.predict import unpredictable
 from theory.training import BY_ENTRY, BY_NEURON, start_state
 
@@ -47,14 +47,15 @@ def test_at_the_random_start_it_becomes_sam_as_the_dimension_grows(scaled):
 
     def distance(d: int, seed: int) -> float:
         config, drawn, _ = given(d, seed)
-        seeds, nets = Seeds.of([drawn]), Networks.of([start_state(drawn.start)])
-        batch = batch_of(seeds, np.arange(8)[None], np.full((1, 8), 1 / 8), seeds.problem.labels)
-        here, radius = (nets.u, nets.V), {BY_NEURON: config.rho_th / config.sigma_0 / d**0.5,
-                                          BY_ENTRY: config.rho_th / config.sigma_0}[scaled]  # fmt: skip
-        step, _ = gradient(seeds, batch, *here)
-        scales = weight_scales(seeds, nets, scaled)
-        ours, sam = near(seeds, batch, here, step, radius, scales)[1], near(seeds, batch, here, step, config.rho_th)[1]
-        return float(np.linalg.norm(ours - sam) / np.linalg.norm(sam - nets.V))
+        draws, nets = Draws.of([drawn]), Networks.of([[start_state(drawn.start)]])
+        batch = next(batches(draws, np.arange(8)[None, None], np.full((1, 1, 8), 1 / 8), draws.problem.labels))
+        here, radius = preactivations(draws, nets), {BY_NEURON: config.rho_th / config.sigma_0 / d**0.5,
+                                                     BY_ENTRY: config.rho_th / config.sigma_0}[scaled]  # fmt: skip
+        step, _ = gradient(draws, batch, here)
+        scales = weight_scales(draws, nets, scaled)
+        ours, sam = (near(draws, batch, here, step, np.array([rho]), by)[1]
+                     for rho, by in ((radius, scales), (config.rho_th, None)))  # fmt: skip
+        return float(np.linalg.norm(ours - sam) / np.linalg.norm(sam - here[1]))
 
     far, close = (np.mean([distance(d, seed) for seed in range(4)]) for d in (300, 30_000))
     assert close < far / 4

@@ -9,7 +9,7 @@ from theory.draw import draw, generator
 from theory.dynamics import advance, curved, probe
 from theory.measure import measure
 from theory.metrics import TEST_METRICS, TRAINING_METRICS, Probe
-from theory.plain import Networks, Seeds
+from theory.plain import Draws, Networks, preactivations
 from theory.plain import advance as advance_plainly
 from theory.plain_measure import plain_test_errors, probed, training_numbers
 from theory.points import lattice_count, normal_points
@@ -40,7 +40,7 @@ class Both:
     def __init__(self, config: TheoryConfig) -> None:
         self.config, self.draws = config, [draw(config, seed) for seed in range(SEEDS)]
         self.states = [start_state(one.start) for one in self.draws]
-        self.seeds, self.nets = Seeds.of(self.draws), Networks.of(self.states)
+        self.stacked, self.nets = Draws.of(self.draws), Networks.of([[state] for state in self.states])
         runs = [phases(config, one) for one in self.draws]
         for stage in range(2):
             schedules = [run[stage][0] for run in runs]
@@ -49,8 +49,8 @@ class Both:
             velocities = [rest(config, state) for state in self.states]
             for one, state, schedule, velocity in zip(self.draws, self.states, schedules, velocities, strict=True):
                 assert advance(one.problem, state, schedule, rule, *steps, velocity, one.start) == -1
-            still = None if velocities[0] is None else Networks(*(np.zeros_like(array) for array in self.nets))
-            assert set(advance_plainly(self.seeds, self.nets, schedules, rule, *steps, still)) == {-1}
+            still = None if velocities[0] is None else self.nets.at_rest()
+            assert np.all(advance_plainly(self.stacked, self.nets, schedules, [rule], *steps, still) == -1)
 
 
 @pytest.fixture(scope="module", params=SETTINGS, ids=lambda changes: ",".join(map(str, changes.values())) or "default")
@@ -59,8 +59,7 @@ def both(request) -> Both:
 
 
 def test_every_coordinate_is_that_of_the_compiled_engine(both):
-    for row, state in enumerate(both.states):
-        found = both.nets.state(row)
+    for state, (found,) in zip(both.states, both.nets.states(both.stacked), strict=True):
         for name in state._fields:
             expected = getattr(state, name)
             size = max(1.0, np.abs(expected).max())
@@ -68,27 +67,27 @@ def test_every_coordinate_is_that_of_the_compiled_engine(both):
 
 
 def test_every_number_is_that_of_the_compiled_engine(both):
-    K, found = training_numbers(both.seeds, both.nets)
+    K, found = training_numbers(both.stacked, both.nets, preactivations(both.stacked, both.nets))
     numbers = found.metrics()
     for row, (one, state) in enumerate(zip(both.draws, both.states, strict=True)):
         expected = measure(both.config, one, state)
         assert numbers.keys() >= set(TRAINING_METRICS) - set(TEST_METRICS)
         for name in numbers.keys() & expected.keys():
-            assert numbers[name][row] == pytest.approx(expected[name], rel=1e-11, abs=1e-12), name
-        size = np.abs(K[row]).max()
+            assert numbers[name][0, row] == pytest.approx(expected[name], rel=1e-11, abs=1e-12), name
+        size = np.abs(K[row, 0]).max()
         rebuilt = expected["weight_norm"] ** 2
-        assert np.trace(K[row]) == pytest.approx(rebuilt, abs=1e-11 * size)
+        assert np.trace(K[row, 0]) == pytest.approx(rebuilt, abs=1e-11 * size)
 
 
 def test_activations_are_those_of_the_compiled_engine(both):
     schedules = [unlearn_schedule(both.config.changed(epochs=1), one.problem.labels, generator(seed, "probe"))
                  for seed, one in enumerate(both.draws)]  # fmt: skip
     probing = Probe(schedules[0], 0.8 * both.config.rho_th)
-    found = probed(both.seeds, both.nets, schedules, probing.rho)
+    found = probed(both.stacked, both.nets, schedules, probing.rho)
     for row, (one, state) in enumerate(zip(both.draws, both.states, strict=True)):
         expected = probe(one.problem, curved(one.problem), state, schedules[row], probing.rho)
         for name, values in found._asdict().items():
-            np.testing.assert_allclose(values[row], getattr(expected, name), rtol=1e-9, atol=1e-12, err_msg=name)
+            np.testing.assert_allclose(values[row, 0], getattr(expected, name), rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 @pytest.mark.parametrize("power, tolerance", [(1.0, 1e-13), (2.0, 1e-6)])  # a root of x^2 near 0 has half the digits
@@ -97,13 +96,14 @@ def test_the_test_error_is_that_of_the_compiled_engine(power, tolerance):
     W = rng.standard_normal((6, 2 * m, 12)) + 0.5 * np.repeat(rng.standard_normal((6, 2, 12)), m, axis=1)
     W[5, 0] = -W[5, m:].mean(axis=0) * -1.0  # a neuron that pulls against its sign
     K, u = W @ W.swapaxes(1, 2), rng.standard_normal((6, 2 * m))
-    points = np.stack([normal_points(2 * m + 1, 256, seed) for seed in range(6)])
+    points = np.stack([normal_points(2 * m + 1, 256, seed) for seed in range(3)])  # of each draw, with two networks
     for signal2 in (0.0, 3.0):
         whole = K + (u[:, :, None] * u[:, None] / signal2 if signal2 else 0.0)
-        found = plain_test_errors(whole, u, signal2, 0.3, points, lattice_count(256), power)
+        stacks = whole.reshape(3, 2, *K.shape[1:]), u.reshape(3, 2, -1)
+        found = plain_test_errors(*stacks, signal2, 0.3, points, lattice_count(256), power)
         for row in range(6):
-            expected = compiled_error(whole[row], u[row], signal2, 0.3, points[row], lattice_count(256), power)
-            assert (found[0][row], found[1][row]) == pytest.approx(expected, abs=tolerance)
+            expected = compiled_error(whole[row], u[row], signal2, 0.3, points[row // 2], lattice_count(256), power)
+            assert [values.ravel()[row] for values in found] == pytest.approx(expected, abs=tolerance)
 
 
 def test_a_seed_that_leaves_the_finite_range_is_named_with_its_step():
@@ -112,8 +112,8 @@ def test_a_seed_that_leaves_the_finite_range_is_named_with_its_step():
     schedules = [phases(config, one)[0][0] for one in draws]
     rule = make_rule("sgd", config, rho=0.0)
     with np.errstate(all="ignore"):
-        found = advance_plainly(Seeds.of(draws), Networks.of([start_state(one.start) for one in draws]), schedules,
-                                rule, 0, 10)  # fmt: skip
+        starts = Networks.of([[start_state(one.start)] for one in draws])
+        found = advance_plainly(Draws.of(draws), starts, schedules, [rule], 0, 10)
     expected = [advance(one.problem, start_state(one.start), schedule, rule, 0, 10)
                 for one, schedule in zip(draws, schedules, strict=True)]  # fmt: skip
-    assert found.tolist() == expected
+    assert found.tolist() == [expected]
