@@ -1,13 +1,15 @@
-"""`repro study check`: what of a study is there is said beside the values that are compared."""
+"""`repro study check` says what of a study is there; the published lists of runs are what the recipes name."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner
 
 from empirical.settings.keys import evaluation_keys
 from empirical.settings.run_config import RunConfig, Runtime
+from empirical.studies.finished import Finished
 from empirical.studies.grid import run_grid
 from empirical.studies.recipe import load_recipe
 from repro.base.errors import IntegrityError, MissingDataError
@@ -16,8 +18,12 @@ from repro.commands.cli import app
 from repro.records.pack import PackedStore
 from repro.records.shipped import shipped
 from repro.records.store import Store
+from repro.study.published import Published
 
 CPU = Runtime(device="cpu")
+ROOT = Path(__file__).parents[2]
+PACKS = sorted((ROOT / "results").glob("*.parquet"))
+STUDIES = [path.stem for path in sorted((ROOT / "recipes").glob("*.toml")) if path.stem in Published(PACKS).lists]
 STUDY = """
 [defaults]
 dataset = "signal-noise"
@@ -103,3 +109,16 @@ def test_an_own_run_is_judged_alone_and_not_filled_up_with_published_ones(store:
     own = rows.pop("method=neggrad, rule=sgd")
     assert (own["observed"], own["runs"], own["source"], own["passes"]) == (0.25, 1, str(store.root), False)
     assert {row["runs"] for row in rows.values()} == {0}
+
+
+@pytest.fixture(scope="module")
+def finished() -> Finished:
+    return Finished(map(PackedStore, PACKS))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_published_study_has_the_runs_that_its_recipe_names(name: str, finished: Finished) -> None:
+    found, published = load_recipe(name).resolve(finished, Runtime()).run_list(finished), Published(PACKS).lists[name]
+    assert found.open == 0
+    assert set(found.runs) == set(published.runs)
+    assert set(found.search) <= set(published.search), "a rate that nobody would try today may have been tried"

@@ -174,9 +174,9 @@ def test_an_exported_model_replaces_no_file_of_the_users_own(
         with pytest.raises(ConfigError, match=rf"{name}: .*--force"):
             export_models(record, workspace, folder)
         assert [path.read_bytes() for path in folder.iterdir()] == [b"mine"]
-        written = export_models(record, workspace, folder, force=True)
-        assert written == export_models(record, workspace, folder)
-        assert (folder / name).read_bytes() != b"mine"
+    written = export_models(record, workspace, folder, force=True)
+    assert written == export_models(record, workspace, folder)
+    assert (folder / name).read_bytes() != b"mine"
 
 
 @pytest.mark.parametrize(

@@ -151,14 +151,6 @@ ESTIMATE = MemorizationConfig(
 )  # fmt: skip
 
 
-def test_subset_models_fit_what_they_saw_and_are_kept(shared: Workspace) -> None:
-    config = ESTIMATE
-    record = SubsetModels(config, shared).record()
-    assert record.arrays()["scores"].shape == (40,)
-    assert record.result["inside_accuracy"] >= record.result["outside_accuracy"]
-    assert SubsetModels(config, shared).record().run_id == record.run_id
-
-
 def test_a_committed_estimate_needs_no_subset_models(
     shared: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

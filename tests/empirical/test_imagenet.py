@@ -132,7 +132,7 @@ def test_a_small_network_goes_the_way_of_the_recipe_on_disk_and_in_memory(
     assert set(cells) == {"neggrad", "random_label", "salun", "scrub", "l1_sparse"}
     # bf16 is emulated, hundreds of times slower, on a CPU that does not multiply it; a landscape is 625 evaluations.
     small = {"model": "resnet8-narrow", "scores": kept.run_id, "epochs": 1, "pretrain_epochs": 1, "precision": "fp32",
-             "batch_size": 4, "forget_fraction": 0.2, "metrics": ("accuracy", "tow", "mia")}  # fmt: skip
+             "batch_size": 4, "forget_fraction": 0.2, "metrics": ("accuracy", "tow", "mia", "relearning")}  # fmt: skip
     for cell in cells.values() if memory else [cells["neggrad"]]:
         record = run(replace(cell, **small, dataset_options=shape), store, workspace=workspace)
         assert record.status == "ok"

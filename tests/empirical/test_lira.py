@@ -16,14 +16,14 @@ from empirical.runs.run import run
 from empirical.runs.stages import build_network, restore
 from empirical.runs.unlearning import check_run
 from empirical.runs.workspace import Workspace
-from empirical.settings.keys import evaluation_keys, subset_key
+from empirical.settings.keys import subset_key
 from empirical.settings.run_config import config_for
 from empirical.studies.finished import Finished
 from empirical.studies.measure import measure_runs
 from empirical.studies.plan import plan
 from repro.base.errors import ConfigError, MissingDataError
 from tests.empirical.conftest import Small
-from tests.empirical.run_parts import CPU, PARENTS, evaluated, recipe_of
+from tests.empirical.run_parts import CPU, evaluated, recipe_of
 
 MODELS, IMAGES = 400, 4000
 
@@ -122,14 +122,6 @@ def test_subset_models_that_are_gone_are_named_before_anything_is_trained(small:
     (found,) = measure_runs([done], ["lira"], workspace.store, CPU, retrain=True)
     assert found.result["lira_images"] > 0
     assert subset_models() == 0
-
-
-def test_other_shadows_are_another_evaluation(small: Small) -> None:
-    ids = {
-        evaluation_keys(small(metrics=("lira",), **changes), PARENTS)["lira"].id
-        for changes in ({}, {"subsets": 5}, {"subset_epochs": 3}, {"subset_model": "resnet8"}, {"forget_seed": 1})
-    }
-    assert len(ids) == 5
 
 
 def test_a_run_without_subset_models_is_refused_before_it_starts(small: Small) -> None:

@@ -1,7 +1,5 @@
 """Metrics against hand-computed cases and second derivations."""
 
-import subprocess
-import sys
 from dataclasses import fields, replace
 from typing import Any, cast
 
@@ -581,12 +579,6 @@ def test_an_attack_declares_all_that_decides_on_its_shadows(small: Small) -> Non
     config_for(cast(RunConfig, Recorder(small(), read)))
     config_for(cast(RunConfig, Recorder(small(portable=True), read)))
     assert read - {"dataset", "dataset_options", "n_train", "data"} == set(METRICS["lira"].settings)
-
-
-def test_what_metrics_need_is_read_without_torch() -> None:
-    program = "import sys; from empirical.registry import METRICS; print(len(METRICS), 'torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [str(len(METRICS)), "False"]
 
 
 def test_features_of_many_images_stand_beside_the_labels_of_these(
