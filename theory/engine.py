@@ -1,10 +1,11 @@
 """Simulates settings: draw, pretrain, retrain on R, unlearn, measure at checkpoints; seeds run in parallel.
 
 A job is one seed of one pretraining. Retraining starts where pretraining did; each unlearning starts from a copy of the
-pretrained state, and settings of equal sizes read the same batches. What ends a phase early is seen at checkpoints.
+pretrained state, and settings of equal sizes and epochs read the same batches. Only checkpoints can end a phase early,
+but for divergence.
 
 Steps are compiled code, but for ASAM by entry, which numpy takes. Where nothing is compiled yet and little is asked,
-`theory.study.run_study` calls `theory.plain_run` instead: the same phases and numbers, all in numpy.
+`theory.study.run_study` calls `theory.plain_run` instead: the same phases in numpy, the same numbers up to rounding.
 """
 
 from __future__ import annotations

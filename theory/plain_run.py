@@ -143,7 +143,7 @@ def _keep(ends: np.ndarray, states: list[list[NetworkState]], which: np.ndarray)
 def affordable(configs: Sequence[TheoryConfig]) -> bool:
     """Return whether settings are so few that plain numpy is done before the compiler would be; attacks compile.
 
-    The limit bounds steps, of one pretraining's batches an epoch, times samples times neurons of one sign.
+    The limit is one on steps x n x m. An epoch of unlearning counts as many steps as one of pretraining.
     """
     steps = sum(one.seeds * (one.pretrain_epochs + one.epochs) * math.ceil(one.n / one.batch_size) for one in configs)
     return steps * max(one.n * one.m for one in configs) <= 2e8 and not any(one.attacks for one in configs)
