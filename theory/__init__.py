@@ -1,4 +1,25 @@
-"""Exact Gram-space simulation of the paper's theory: float64, any dimension, no explicit weights."""
+"""Exact Gram-space simulation of the paper's theory: float64, any dimension, no explicit weights.
+
+The model. Sample i has the label `y_i = +-1` and P patches: the signal patch `y_i phi`, and P - 1 noise patches. These
+repeat one vector `xi_i ~ N(0, sigma_p^2 I_d)`, or each has a vector of its own; noise may be orthogonal to the signal.
+The network has m neurons of each sign `j_a = +-1`. Only their weights are trained, from `w0_a ~ N(0, sigma_0^2 I_d)`:
+
+    f(x) = (1/m) sum_a j_a sum_patches relu(<w_a, patch>)^q,    loss log(1 + exp(-y f)),    q = 1 by default
+
+Pretraining fits all samples. Unlearning then keeps R and forgets F. Retraining on R alone is what it is compared with.
+A setting may flip labels that training is given, and may turn the signal of F away from that of R.
+
+Read `draw` (data and start as inner products), `training` (batches and rules), `dynamics` (equations, compiled step),
+`plain` (the same step in numpy, which tests compare), `measure` with `quadrature` and `points` (metrics, test error),
+then `engine` and `plain_run` (a whole run). They share these names:
+
+    u, V    preactivations: of signals and of noise       p, q     coefficients of signals and of noise vectors
+    gp, gq  the gradient in these coefficients            du, dV   its image: how u and V move along it
+    near    at the perturbed weights `W + eps`            share    the coefficient s of the initial weights
+    side    0 for R, 1 for F                              part     of a batch, where m-sharpness splits it
+
+As an exponent, q is the power of the activation.
+"""
 
 from importlib import import_module
 from typing import Any

@@ -1,5 +1,8 @@
 """The draw of data and initial weights, as inner products: Bartlett decomposition, or explicit vectors.
 
+`theory/__init__.py` says what a sample and the network are. "Along" is the part of a vector in the axes of the signals,
+of which there are one or two; "across" is the rest. The two are independent, and are drawn apart.
+
 Only inner products enter the dynamics, so a run in dimension d needs the Gram matrix of n noise vectors and 2m initial
 weights, never the vectors. The Bartlett decomposition draws that Gram matrix directly, at a cost
 that does not depend on d.
@@ -139,10 +142,10 @@ def draw(config: TheoryConfig, seed: int) -> Draw:
         second = generator(seed, "forget signal")
         along.append([second.standard_normal(size) for size in sizes])
     weights, noise = (np.stack(rows) for rows in zip(*along, strict=True))
-    noise *= config.noise == "plain"
+    noise *= config.noise == "plain"  # noise orthogonal to the signals has nothing along them
     make = _explicit if config.draw == "dense" else _bartlett
-    given = labels, _flipped(config, labels, seed)
-    return replace(make(config, rng, given, (config.sigma_0 * weights, config.sigma_p * noise)), seed=seed)
+    both_labels = labels, _flipped(config, labels, seed)  # true, and as training is given them
+    return replace(make(config, rng, both_labels, (config.sigma_0 * weights, config.sigma_p * noise)), seed=seed)
 
 
 def _flipped(config: TheoryConfig, labels: np.ndarray, seed: int) -> np.ndarray:
@@ -196,7 +199,13 @@ def _direction(config: TheoryConfig) -> np.ndarray:
 
 
 def _inner_products(config: TheoryConfig, labels: tuple, across: tuple, along: tuple) -> Draw:
-    """Assemble the Gram matrices of weights and noise from their parts across and along the axes of the signals."""
+    """Assemble the Gram matrices of weights and noise from their parts across and along the axes of the signals.
+
+    Args:
+        config: the setting.
+        labels: true, and as training is given them.
+        across, along: a part of the weights, then of the noise: vectors, and one row an axis.
+    """
     (weights, noise), (along_weights, along_noise) = across, along
     gram, V, K = _dots(noise, noise), _dots(weights, noise), _dots(weights, weights)
     for w, xi in zip(along_weights, along_noise, strict=True):
@@ -205,8 +214,8 @@ def _inner_products(config: TheoryConfig, labels: tuple, across: tuple, along: t
     u, overlap = (norm * np.stack([rows[0], np.add.reduce(forget[:, None] * rows)]) for rows in along)
     true_labels, given = (np.repeat(kind, vectors) for kind in labels)
     data = (gram, overlap, given, true_labels, norm**2, float((config.patches - 1) / vectors))
-    sizes = config.noise == "orthogonal", config.n_retain * vectors, vectors
-    return Draw(Problem(*data, *sizes, float(forget[0]), config.activation_power), InitialWeights(u, V, K))
+    layout = config.noise == "orthogonal", config.n_retain * vectors, vectors
+    return Draw(Problem(*data, *layout, float(forget[0]), config.activation_power), InitialWeights(u, V, K))
 
 
 def _check_vectors(phi: np.ndarray, xi: np.ndarray, w0: np.ndarray, y: np.ndarray, *, vectors: int) -> None:

@@ -1,19 +1,26 @@
 """The compiled training step in Gram space: SGD, SAM, ASAM, sharpness maximization, Sharp MinMax, retain-only SAM.
 
-Weights `w_a = w0_a + p_a phi + sum_i q_ai xi_i` are followed through `u_a = <w_a, phi>` and `V_ai = <w_a, xi_i>`; where
-F has a signal of its own, phi, u and p are one of two: phi_R for retain samples, phi_F for forget samples. For a batch
-with signed weights `c_b` and loss labels `yl_b`, neuron a of sign `j_a`:
+`theory/__init__.py` states the model. A gradient is a combination of phi and the xi_i, and depends on the weights
+through `u_a = <w_a, phi>` and `V_ai = <w_a, xi_i>` alone. So u, V, p and q follow exactly the weights
+`w_a = w0_a + p_a phi + sum_i q_ai xi_i`.
+
+The loss is `sum_b c_b log(1 + exp(-yl_b f_b))`, with signed weights `c_b` and the labels `yl_b` that it sees. The
+signal patch carries the label `y_b`; `h_b = <phi, xi_b>` and `G_bk = <xi_b, xi_k>`. For neuron a of sign `j_a`:
 
     f_b  = (1/m) sum_a j_a [relu(y_b u_a) + (P-1) relu(V_ab)]
     r_b  = -c_b yl_b / (m (1 + exp(yl_b f_b)))
     gp_a = j_a sum_b r_b y_b 1[y_b u_a > 0],   gq_ab = j_a (P-1) r_b 1[V_ab > 0]     gradient gp phi + sum_b gq_ab xi_b
     du_a = gp_a |phi|^2 + sum_b gq_ab h_b,     dV_ak = gp_a h_k + sum_b gq_ab G_bk    its image in (u, V)
+    |g|^2 = sum_a (gp_a du_a + sum_b gq_ab dV_ab)
+
+Where F has a signal of its own, phi, u, p and gp are one of two: of phi_R for retain samples, of phi_F for forget ones.
 
 Here b runs over noise vectors, and over samples where each has one, repeated in P - 1 patches. Where every patch has
 its own, f sums relu(V) over those of a sample, P - 1 gives way to 1, and r_b y_b enters gp once a sample.
 
-A rule is a list of groups (samples, neurons, radius rho, sharpness s). Each group moves by `g0 + s (g1 - g0)`, where g1
-is its gradient at `W + rho g0/|g0|`: s = +1 is SAM, s = -1 maximizes sharpness, rho = 0 is SGD. No formula contains d.
+A rule is a list of groups (samples, neurons, radius rho, sharpness s). Each group adds `-eta (g0 + s (g1 - g0))`. Here
+g0 is the gradient of its samples in its neurons, and g1 that at `W + rho g0/|g0|`; all groups start from the W before
+the step. s = +1 is SAM, s = -1 maximizes sharpness, rho = 0 is SGD. No formula contains d.
 
 Momentum and weight decay are linear, so they act on coordinates: `B <- mu B + lambda X + G, X <- X - eta B` for X each
 of u, V, p, q and the share of w0, of which the gradient has none. With `relu(x)^q` every indicator `1[x > 0]` becomes
@@ -24,7 +31,8 @@ and noise, so it is exact here as well: each neuron's share of the image and of 
 
     |w_a|^2 = s^2 |w0_a|^2 + p_a (s u0_a + u_a) + sum_i q_ai (s V0_ai + V_ai),   w = s w0 + p phi + sum_i q_i xi_i.
 
-Where all neurons are as long as each other, `|w_a| = c`, it is SAM at the radius `c rho`.
+Where all neurons are as long as each other, `|w_a| = c`, it is SAM at the radius `c rho`. ASAM by entry perturbs out of
+that span, so g1 needs explicit vectors: `theory/plain.py` takes its steps. g1 is in the span, so they are exact too.
 """
 
 from typing import NamedTuple
@@ -42,26 +50,26 @@ class StepArrays(NamedTuple):
 
     u: np.ndarray  # (2, N) signal preactivations before the step
     V: np.ndarray  # (N, B) noise preactivations of the batch before the step
-    u_near: np.ndarray
+    u_near: np.ndarray  # the same at W + eps; du and dV until `_perturb` ends
     V_near: np.ndarray
     gp: np.ndarray  # (2, N) signal gradient from retain and from forget samples, along phi_R and phi_F
     gq: np.ndarray  # (N, B) noise gradient
-    gp_near: np.ndarray
+    gp_near: np.ndarray  # the same at W + eps
     gq_near: np.ndarray
     G: np.ndarray  # (B, B) Gram matrix of the batch
     h: np.ndarray  # (2, B) overlaps of the batch
     y: np.ndarray  # (B,) labels that the signal patches carry
     label: np.ndarray  # (B,) labels the loss sees
     c: np.ndarray  # (B,) weights; zero outside the group
-    part: np.ndarray  # (B,) 0 for retain samples, 1 for forget samples
+    side: np.ndarray  # (B,) 0 for retain samples, 1 for forget samples
     u_high: np.ndarray  # (2, N) and (N, B): |x|^q with the sign of x, where q is not 1
     V_high: np.ndarray
-    f: np.ndarray  # (B,) outputs, then residuals
+    f: np.ndarray  # (B,) the noise part of the outputs, then (P-1) r_b
     own: np.ndarray  # (N,) 1.0 for neurons the group may move
     size2: np.ndarray  # (N,) |w_a|^2 where it scales the perturbation, else 1.0
-    order: np.ndarray  # (B,) 0, 1, ..., B - 1
-    rows: np.ndarray  # (B,) scratch
-    moves: np.ndarray  # (B,) scratch
+    order: np.ndarray  # (B,) 0, 1, ..., B - 1: every row of G, as `_add_product` reads rows by index
+    rows: np.ndarray  # (B,) rows that `_add_product` adds up, and their factors
+    moves: np.ndarray  # (B,)
 
 
 def advance(
@@ -104,25 +112,25 @@ def _take_steps(problem, power, state, schedule, rule, first, last, velocity, st
         if start is not None:
             _lengths(start, state, work.size2)
         parts = _parts(rule.part_size, schedule.size[t] // problem.vectors)
-        for turn in range(rule.samples.size * parts):
+        for turn in range(rule.samples.size * parts):  # every group, and in it every part of the batch
             group = turn // parts
             _select(schedule.weights[t], rule.samples[group], rule.neurons[group], state.mask, work)
             if parts > 1:
                 _keep_part(turn % parts, parts, problem.vectors, work)
             output = _gradient(problem, power, work.u, work.V, work, work.gp, work.gq)
-            step = (work.gp, work.gq)
+            grad = (work.gp, work.gq)
             if rule.rho[group] > 0.0:
                 _perturb(problem, rule.rho[group], work)
-                step = (work.gp_near, work.gq_near)
-                output += _gradient(problem, power, work.u_near, work.V_near, work, step[0], step[1])
+                grad = (work.gp_near, work.gq_near)
+                output += _gradient(problem, power, work.u_near, work.V_near, work, grad[0], grad[1])
                 if rule.sharpness[group] != 1.0:
                     _reflect(rule.sharpness[group], work)
             if not np.isfinite(output):
                 return t
             if velocity is None:
-                _apply(problem, state, schedule.samples[t], rule.eta, step, work)
+                _apply(problem, state, schedule.samples[t], rule.eta, grad, work)
             else:
-                _apply(problem, velocity, schedule.samples[t], -1.0, step, work)
+                _apply(problem, velocity, schedule.samples[t], -1.0, grad, work)  # B <- B + G
         if velocity is not None:
             _coast(velocity, state, rule.eta)
     total = 0.0
@@ -170,7 +178,7 @@ def probe(
         for a in range(neurons):
             for b in range(schedule.size[t]):
                 oppose = 1 if (2 * a < neurons) != (problem.labels[schedule.samples[t, b]] > 0.0) else 0
-                group = work.part[b], oppose
+                group = work.side[b], oppose
                 here, near = work.V[a, b] > 0.0, work.V_near[a, b] > 0.0
                 critical = rho * np.sqrt(work.G[b, b]) * abs(work.gq[a, b]) / norm if norm > 0.0 else 0.0
                 pairs[group] += 1.0
@@ -180,9 +188,9 @@ def probe(
                 predicted[group] += here and (work.gq[a, b] > 0.0 or work.V[a, b] > critical)
                 depth[group] += work.V[a, b] if here else 0.0
                 threshold[group] += critical if here else 0.0
-    for part in range(2):
+    for side in range(2):
         for oppose in range(2):
-            group = part, oppose
+            group = side, oppose
             for share in (active, perturbed, joint, predicted):
                 share[group] /= max(pairs[group], 1.0)
             depth[group] = depth[group] / threshold[group] if threshold[group] > 0.0 else 0.0
@@ -209,7 +217,7 @@ def _gather(problem, state, samples, loss_labels, work):
         work.h[0, b], work.h[1, b] = problem.overlap[0, samples[b]], problem.overlap[1, samples[b]]
         work.y[b] = problem.true_labels[samples[b]]
         work.label[b] = loss_labels[samples[b]]
-        work.part[b] = 0 if samples[b] < problem.n_retain else 1
+        work.side[b] = 0 if samples[b] < problem.n_retain else 1
         for k in range(samples.size):
             # an unsigned index needs no test for a negative one
             work.G[b, k] = problem.gram[np.uint64(samples[b]), np.uint64(samples[k])]
@@ -223,7 +231,7 @@ def _gather(problem, state, samples, loss_labels, work):
 def _select(weights, samples, neurons, mask, work):
     """Restrict the step to the samples and neurons of a group."""
     for b in range(weights.size):
-        work.c[b] = weights[b] if samples == ALL or work.part[b] == samples - 1 else 0.0
+        work.c[b] = weights[b] if samples == ALL or work.side[b] == samples - 1 else 0.0
     for a in range(mask.size):
         work.own[a] = 1.0 if neurons == ALL or (mask[a] > 0.0) == (neurons == FORGET) else 0.0
 
@@ -248,15 +256,15 @@ def _gradient(problem, power, u, V, work, gp, gq):
 
     Of `relu(x)^q` it is that of ReLU at the powers, then the chain rule.
     """
-    low_u, low_V = u, V
-    if power is not None:
+    bare_u, bare_V = u, V
+    if power is not None:  # from here on u and V are `|x|^q` with the sign of x
         u, V = work.u_high, work.V_high
-        signed_power(low_u, power, u)
-        signed_power(low_V, power, V)
+        signed_power(bare_u, power, u)
+        signed_power(bare_V, power, V)
     neurons, width, f = work.own.size, work.f.size, work.f
     m = neurons // 2
     f[:] = 0.0
-    plus, minus = 0.0, 0.0
+    plus, minus = 0.0, 0.0  # m times what a signal patch of y = +1 and of y = -1 adds to an output; `other_`: of F
     for a in range(neurons):
         sign = 1.0 if a < m else -1.0
         plus += sign * (0.0 if u[0, a] <= 0.0 else u[0, a])  # so written, NaN passes through and is seen
@@ -275,7 +283,7 @@ def _gradient(problem, power, u, V, work, gp, gq):
         _pool(f, problem.vectors)
     output, retain_plus, retain_minus, forget_plus, forget_minus = 0.0, 0.0, 0.0, 0.0, 0.0
     for b in range(width):
-        retain, positive = work.part[b] == 0, work.y[b] > 0.0
+        retain, positive = work.side[b] == 0, work.y[b] > 0.0
         signal = (plus if positive else minus) if retain else (other_plus if positive else other_minus)
         value = (signal + problem.noise_patches * f[b]) / m
         output += value
@@ -296,8 +304,8 @@ def _gradient(problem, power, u, V, work, gp, gq):
                 move = scale * f[b]  # read outside the condition: a choice then, not a jump that nobody can predict
                 gq[a, b] = move if V[a, b] > 0.0 else 0.0
     if power is not None:
-        _steepen(low_u, gp, power)
-        _steepen(low_V, gq, power)
+        _steepen(bare_u, gp, power)
+        _steepen(bare_V, gq, power)
     return output
 
 
@@ -334,7 +342,7 @@ def _pool(f, vectors):
 def _perturb(problem, rho, work):
     """Write `(u, V) + rho (du, dV) / |g|`; a zero gradient perturbs nothing."""
     gp, gq, h, u_near, V_near = work.gp, work.gq, work.h, work.u_near, work.V_near
-    V_near[:] = 0.0
+    V_near[:] = 0.0  # the image (du, dV) of the gradient first
     _add_product(V_near, 1.0, gq, work.G, work.order, (work.rows, work.moves))
     norm2 = 0.0
     for a in range(work.own.size):
@@ -342,6 +350,7 @@ def _perturb(problem, rho, work):
         u_near[0, a], u_near[1, a] = retain * problem.signal2, forget * problem.signal2
     if not problem.orthogonal:
         for a in range(work.own.size):
+            # gp_R h_R + gp_F h_F, so written that it is one product where the signals are one
             g, other = gp[0, a] + gp[1, a], gp[1, a]
             for b in range(work.f.size):
                 u_near[0, a] += gq[a, b] * h[0, b]
@@ -425,17 +434,17 @@ def _add_product(target, scale, left, right, index, scratch):
 def _reflect(sharpness, work):
     """Replace g1 by `(1 - s) g0 + s g1`, which for s = 1 is g1 itself."""
     for a in range(work.own.size):
-        for part in range(2):
-            work.gp_near[part, a] = (1.0 - sharpness) * work.gp[part, a] + sharpness * work.gp_near[part, a]
+        for side in range(2):
+            work.gp_near[side, a] = (1.0 - sharpness) * work.gp[side, a] + sharpness * work.gp_near[side, a]
         for b in range(work.f.size):
             work.gq_near[a, b] = (1.0 - sharpness) * work.gq[a, b] + sharpness * work.gq_near[a, b]
 
 
 @inlined
-def _apply(problem, moved, samples, eta, step, work):
-    """Move p, q, u and V by `-eta` times the gradient and its image."""
+def _apply(problem, moved, samples, eta, grad, work):
+    """Move p, q, u and V, of a state or a velocity, by `-eta` times the gradient and its image."""
     u, V, p, q = moved.u, moved.V, moved.p, moved.q
-    (gp, gq), overlap = step, problem.overlap
+    (gp, gq), overlap = grad, problem.overlap
     _add_product(V, -eta, gq, problem.gram, samples, (work.rows, work.moves))
     for a in range(work.own.size):
         p[0, a] -= eta * gp[0, a]

@@ -1,4 +1,12 @@
-"""Simulates settings: draw, pretrain, retrain on R, unlearn, measure at checkpoints; seeds run in parallel."""
+"""Simulates settings: draw, pretrain, retrain on R, unlearn, measure at checkpoints; seeds run in parallel.
+
+A job is one seed of one pretraining. Retraining starts where pretraining did; each unlearning starts from a copy of the
+pretrained state, and settings of equal sizes and epochs read the same batches. Only checkpoints can end a phase early,
+but for divergence.
+
+Steps are compiled code, but for ASAM by entry, which numpy takes. Where nothing is compiled yet and little is asked,
+`theory.study.run_study` calls `theory.plain_run` instead: the same phases in numpy, the same numbers up to rounding.
+"""
 
 from __future__ import annotations
 
@@ -228,18 +236,26 @@ class Seed:
         if purpose == "unlearn" and self.given is not None:
             return self.given
         epochs = config.epochs if purpose == "unlearn" else 1
-        key = purpose, epochs, config.retain_batch, config.forget_batch, config.method, config.alpha
-        if key not in self._schedules:
+        asked = purpose, epochs, config.retain_batch, config.forget_batch, config.method, config.alpha
+        if asked not in self._schedules:
             rng, labels = generator(self.drawn.seed, purpose), self.drawn.problem.labels
-            self._schedules[key] = unlearn_schedule(replace(config, epochs=epochs), labels, rng)
-        return self._schedules[key]
+            self._schedules[asked] = unlearn_schedule(replace(config, epochs=epochs), labels, rng)
+        return self._schedules[asked]
 
 
 Legs = list[tuple[NeuronRule, int]]  # rules in order, each with its epochs
 
 
 class Plan(NamedTuple):
-    """A phase before it begins: batches, rules with their epochs, measured epochs, and what ends it early."""
+    """A phase before it begins.
+
+    Attributes:
+        schedule: its batches.
+        legs: its rules.
+        epochs: checkpoints, at which it is measured.
+        is_over: from the metrics of a checkpoint, whether the phase ends there.
+        probing: where to measure activations; None leaves them out.
+    """
 
     schedule: Schedule
     legs: Legs

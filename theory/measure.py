@@ -49,6 +49,10 @@ def _gram_of_weights(start, state):
 def measure(config: TheoryConfig, draw: Draw, state: NetworkState, probing: Probe | None = None) -> dict[str, float]:
     """Return every metric of one network.
 
+    kappa and zeta are the learning coefficients of signal and noise. For neuron a, sample i and signal side R or F,
+
+        kappa_a = j_a |phi|^2 p_a,    zeta_ai = (P - 1) |xi_i|^2 q_ai
+
     Args:
         config: the run's settings.
         draw: the inner products.
@@ -91,7 +95,7 @@ def _training_numbers(problem, start, state):
         u, V = np.empty(u.shape), np.empty(V.shape)
         signed_power(state.u, problem.power, u)
         signed_power(state.V, problem.power, V)
-    y, true, first, vectors = problem.labels, problem.true_labels, problem.n_retain, problem.vectors
+    given, true, first, vectors = problem.labels, problem.true_labels, problem.n_retain, problem.vectors
     neurons, n = state.V.shape
     m = neurons // 2
     error, loss, margins, clean_error = np.zeros(2), np.zeros(2), np.zeros(2), np.zeros(2)
@@ -105,7 +109,7 @@ def _training_numbers(problem, start, state):
             sign = 1.0 if a < m else -1.0
             signal = max(u[side, a] * true[i], 0.0) / vectors
             output += sign * (problem.noise_patches * max(V[a, i], 0.0) + signal)
-            if (a < m) == (y[i] > 0.0):
+            if (a < m) == (given[i] > 0.0):
                 zeta[side] += length2 * q[a, i]
                 pairs[side] += 1.0
             else:
@@ -113,7 +117,7 @@ def _training_numbers(problem, start, state):
                 pairs_oppose[side] += 1.0
         if (i + 1) % vectors == 0:
             clean_error[side] += true[i] * output <= 0.0
-            margin, output = y[i] * (output / m), 0.0
+            margin, output = given[i] * (output / m), 0.0
             error[side] += margin <= 0.0
             loss[side] += max(-margin, 0.0) + np.log1p(np.exp(-abs(margin)))
             margins[side] += margin

@@ -112,8 +112,8 @@ class Batch(NamedTuple):
         overlap: shape `(S, 2, B)`.
         forget: 1 for a forget sample, shape `(S, B)`.
         label: what the loss sees, shape `(S, B, 1)`.
-        pull: `-c y_l / m`, with signed loss weights c, 0 outside the group, shape `(S, B, 1)`.
-        kind: which of the four kinds a sample is, R or F and y = 1 or -1, counted through all draws, shape `(S, B)`.
+        pull: `-c y_l / m`, the residual r but for its logistic factor; 0 outside the group, shape `(S, B, 1)`.
+        kind: which signal patch a sample has, of R or F and y = 1 or -1, counted through all draws, shape `(S, B)`.
         kinds: the same as 1.0 and 0.0, shape `(S, 4, B)`.
     """
 
@@ -213,7 +213,7 @@ def gradient(
     if problem.vectors > 1:
         f = pooled(f, problem.vectors)
     on_labels = raised(np.maximum(u, 0.0), power) @ signs, raised(np.maximum(-u, 0.0), power) @ signs
-    of_signal = np.stack(on_labels, axis=2).reshape(-1, V.shape[2])  # by kind
+    of_signal = np.stack(on_labels, axis=2).reshape(-1, V.shape[2])  # a row a kind: what its signal patch adds
     f = (f + np.take(of_signal, batch.kind, axis=0)) / m
     residual = batch.pull / (1.0 + np.exp(np.minimum(batch.label * f, EXPONENT_LIMIT)))
     gq = (problem.noise_patches * residual)[..., None] * (signs * (V > 0.0))
@@ -240,7 +240,7 @@ def pooled(f: np.ndarray, vectors: int) -> np.ndarray:
 
 
 def near(
-    draws: Draws, batch: Batch, here: tuple[np.ndarray, np.ndarray], step: Gradient, rho: np.ndarray,
+    draws: Draws, batch: Batch, here: tuple[np.ndarray, np.ndarray], grad: Gradient, rho: np.ndarray,
     scales: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Return `(u, V)` at `W + rho T^2 g / |T g|`; a zero gradient perturbs nothing.
@@ -248,17 +248,17 @@ def near(
     Args:
         draws, batch: the draws, and the batch.
         here: `(u, V)` of the batch at W.
-        step: the gradient g there.
+        grad: the gradient g there.
         rho: radius of each network, shape `(K,)`.
         scales: `T^2`: 1 where there are none (SAM); `|w_a|^2`, shape `(S, K, 2m)`, or `w_ai^2`, shape `(S, K, 2m, d)`
             (ASAM by neuron or by entry).
     """
-    (u, V), (gp, gq), problem = here, step, draws.problem
+    (u, V), (gp, gq), problem = here, grad, draws.problem
     if scales is not None and scales.ndim == 4:
         g, signals, noise = in_weights(draws, gp, gq, batch)
-        move = scales * g
-        norm2 = (move * g).sum((2, 3))
-        du, dV = (np.einsum("sxd,skad->sxka", vectors, move) for vectors in (signals, noise))
+        scaled = scales * g  # no combination of signals and noise vectors: its image needs d-dimensional products
+        norm2 = (scaled * g).sum((2, 3))
+        du, dV = (np.einsum("sxd,skad->sxka", vectors, scaled) for vectors in (signals, noise))
     else:
         dV = times(batch.gram, gq)
         du = problem.signal2 * (gp + problem.cosine * gp[:, ::-1])
@@ -318,7 +318,7 @@ def advance(
         draws: the draws.
         nets: K networks on each.
         schedules: one a draw, with as many steps an epoch.
-        rules: one a network, which differ in their radii alone; SGD is SAM of radius 0.
+        rules: one a network, which differ in their radii alone, small radii first; SGD is SAM of radius 0.
         first, last: steps.
         velocity: of momentum or weight decay, moved alike.
 
@@ -326,7 +326,7 @@ def advance(
         For each network the step whose output left the finite range, or -1, shape `(K, S)`; what it does after it means
         nothing.
     """
-    rule = max(rules, key=lambda one: one.rho.max())
+    rule = max(rules, key=lambda one: one.rho.max())  # a rule of radius 0 has no parts of a batch
     rule = rule._replace(rho=np.stack([one.rho for one in rules], axis=1))  # (groups, K)
     between, outputs = rule.mask_epochs * schedules[0].per_epoch, []
     following, sizes = scheduled(draws, schedules, first, last)
@@ -351,26 +351,26 @@ def _step(
             moved[:] = rule.momentum * moved + rule.decay * values
     moved, eta = (nets, rule.eta) if velocity is None else (velocity, -1.0)
     parts = part_counts(rule.part_size, size)
-    turn = np.arange(batch.kind.shape[1]) // draws.problem.vectors % parts[:, None]
+    part_of = np.arange(batch.kind.shape[1]) // draws.problem.vectors % parts[:, None]  # dealt out in turn, (S, B)
     for samples, neurons, rho, sharpness in zip(*rule[:4], strict=True):
         pull = batch.pull if samples == ALL else batch.pull * (batch.forget == (samples == FORGET))[..., None]
         own = None if neurons == ALL else ((nets.mask > 0.0) == (neurons == FORGET)).astype(float)
         for part in range(parts.max()):
-            piece = batch._replace(pull=pull * (turn == part)[..., None] if parts.max() > 1 else pull)
-            step, value = gradient(draws, piece, here, own)
+            piece = batch._replace(pull=pull * (part_of == part)[..., None] if parts.max() > 1 else pull)
+            (gp, gq), value = gradient(draws, piece, here, own)
             output += value
             if rho.any():
-                output += _lift(draws, piece, here, step, (rho, sharpness), (scales, own))
-            moved.p[:] -= eta * step[0]
-            moved.q.reshape(-1, *step[1].shape[2:])[batch.places] -= eta * step[1].reshape(-1, *step[1].shape[2:])
+                output += _perturbed(draws, piece, here, (gp, gq), (rho, sharpness), (scales, own))
+            moved.p[:] -= eta * gp
+            moved.q.reshape(-1, *gq.shape[2:])[batch.places] -= eta * gq.reshape(-1, *gq.shape[2:])
     if velocity is not None:
         for moved, values in zip(velocity[:3], nets[:3], strict=True):
             values -= rule.eta * moved
     return output
 
 
-def _lift(
-    draws: Draws, batch: Batch, here: tuple[np.ndarray, np.ndarray], step: Gradient,
+def _perturbed(
+    draws: Draws, batch: Batch, here: tuple[np.ndarray, np.ndarray], grad: Gradient,
     size: tuple[np.ndarray, float], of_neurons: tuple[np.ndarray | None, np.ndarray | None],
 ) -> np.ndarray:  # fmt: skip
     """Replace a gradient g0 by `(1 - s) g0 + s g1` with g1 that at `W + eps`; return the sum of outputs there.
@@ -380,17 +380,17 @@ def _lift(
     Args:
         draws, batch: the draws, and the batch.
         here: `(u, V)` at W.
-        step: g0, replaced in place.
+        grad: g0, replaced in place.
         size: radius of each network, shape `(K,)`, and s.
         of_neurons: `scales` of `near` and `own` of `gradient`.
     """
     (rho, sharpness), (scales, own) = size, of_neurons
     last = slice(int(np.argmax(rho > 0.0)), None)
     of_last = lambda array: None if array is None else array[:, last]  # noqa: E731
-    (u, V), base = here, (step[0][:, :, last], step[1][:, :, last])
+    (u, V), base = here, (grad[0][:, :, last], grad[1][:, :, last])
     at = near(draws, batch, (u[:, :, last], V[:, :, last]), base, rho[last], of_last(scales))
     there, value = gradient(draws, batch, at, of_last(own))
-    for g, g0, g1 in zip(step, base, there, strict=True):
+    for g, g0, g1 in zip(grad, base, there, strict=True):
         g[:, :, last] = g1 if sharpness == 1.0 else (1.0 - sharpness) * g0 + sharpness * g1
     output = np.zeros((len(value), rho.size))
     output[:, last] = value

@@ -1,6 +1,7 @@
 """Simulates settings in plain numpy, all seeds and rules at once: what `simulate_many` does, with nothing to compile.
 
-But for `attacks`, which are measured by compiled code.
+`theory.study.run_study` asks for it where machine code is not kept yet, and settings are `affordable`. Only `attacks`
+are measured by compiled code here, too.
 """
 
 import math
@@ -57,12 +58,12 @@ def _simulate(cells: list[TheoryConfig]) -> dict[TheoryConfig, list[Phases]]:
         trained |= dict(zip(keys, phases.tolist(), strict=True))
     found: dict[TheoryConfig, list[Phases]] = {}
     for together in _alike(unlearn_legs, cells):
-        before = [trained[cell.pretrain_key()] for cell in together]
-        states = [[start if phases[s].diverged_at >= 0 else phases[s].state for phases in before]
+        earlier = [trained[cell.pretrain_key()] for cell in together]
+        states = [[start if phases[s].diverged_at >= 0 else phases[s].state for phases in earlier]
                   for s, start in enumerate(starts)]  # fmt: skip
         plans = [unlearn_plan(seed, together[0]) for seed in seeds]
         after = _train(together[0], seeds, plans, [unlearn_legs(cell) for cell in together], states)
-        for cell, phases, unlearned in zip(together, before, after, strict=True):
+        for cell, phases, unlearned in zip(together, earlier, after, strict=True):
             pretrained, retrained = phases[: len(seeds)], phases[len(seeds) :]
             ends = [from_the_start(cell, *both) for both in zip(pretrained, unlearned, strict=True)]
             found[cell] = list(zip(pretrained, retrained, ends, strict=True))
@@ -72,14 +73,14 @@ def _simulate(cells: list[TheoryConfig]) -> dict[TheoryConfig, list[Phases]]:
 def _alike(legs_of, configs: Sequence[TheoryConfig]) -> list[list[TheoryConfig]]:
     """Return settings, each once, grouped by rules that differ in their radii alone; of a group small radii first."""
 
-    def shape(config: TheoryConfig) -> tuple:
+    def rules(config: TheoryConfig) -> tuple:
         return tuple((*(tuple(column) for column in (rule.samples, rule.neurons, rule.sharpness)),
                       rule.mask_size, rule.scaled, epochs) for rule, epochs in legs_of(config))  # fmt: skip
 
     def radius(config: TheoryConfig) -> float:
         return max(rule.rho.max() for rule, _ in legs_of(config))
 
-    return [sorted(group, key=radius) for group in grouped(configs, shape).values()]
+    return [sorted(group, key=radius) for group in grouped(configs, rules).values()]
 
 
 def _train(
@@ -107,11 +108,11 @@ def _train(
     ends = np.empty(shape, object)
     epochs = sorted({epoch for plan in plans for epoch in plan.epochs})
     for before, epoch in zip([0, *epochs], epochs, strict=False):
-        for parts in zip(*(pieces(own, before, epoch) for own in legs), strict=True):
-            _, first, last = parts[0]
+        for legs_now in zip(*(pieces(own, before, epoch) for own in legs), strict=True):
+            _, first, last = legs_now[0]
             steps = first * schedules[0].per_epoch, last * schedules[0].per_epoch
-            at = advance(draws, nets, schedules, [rule for rule, _, _ in parts], *steps, velocity)
-            diverged, going = np.where(going, at, diverged), going & (at < 0)
+            lost_at = advance(draws, nets, schedules, [rule for rule, _, _ in legs_now], *steps, velocity)
+            diverged, going = np.where(going, lost_at, diverged), going & (lost_at < 0)
         rows = np.array([s for s, plan in enumerate(plans) if epoch in plan.epochs])
         if not going.any():
             break
@@ -140,6 +141,9 @@ def _keep(ends: np.ndarray, states: list[list[NetworkState]], which: np.ndarray)
 
 
 def affordable(configs: Sequence[TheoryConfig]) -> bool:
-    """Return whether settings are so few that plain numpy is done before the compiler would be; attacks compile."""
+    """Return whether settings are so few that plain numpy is done before the compiler would be; attacks compile.
+
+    The limit is one on steps x n x m. An epoch of unlearning counts as many steps as one of pretraining.
+    """
     steps = sum(one.seeds * (one.pretrain_epochs + one.epochs) * math.ceil(one.n / one.batch_size) for one in configs)
     return steps * max(one.n * one.m for one in configs) <= 2e8 and not any(one.attacks for one in configs)

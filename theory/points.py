@@ -10,10 +10,11 @@ from theory.draw import Problem, generator
 
 Network = tuple[np.ndarray, np.ndarray, float]  # W W^T, <w_a, phi>, and |phi|^2 where noise is orthogonal to phi, or 0
 PARALLEL = 1e-9  # sine of an angle below which two signals are one direction
+# Constants of the quadrature, kept apart from compiled code: `theory/plain_measure.py` needs them without a compiler.
 LATTICES = 4  # independent ones, whose scatter is the error of their mean
 FLAT = 1e-12  # variance, as a share of the total, that rounding alone leaves
 TIE = 1e-12  # an output of less, relative to what the neurons hold, is 0
-SMALLEST = 1e-300
+SMALLEST = 1e-300  # keeps that bound above 0 where the neurons hold nothing
 FAR = 40.0  # standard deviations beyond which a normal variable has no mass in double precision
 FEWEST = 32  # points for a fit on two control variates
 HALVES = 60  # of the interval [-FAR, FAR] until a crossing is known to the last digit
@@ -28,7 +29,7 @@ def normal_points(dimension: int, count: int, seed: int) -> np.ndarray:
 
     Args:
         dimension: coordinates.
-        count: a power of two, >= 4.
+        count: points, antipodes included; a power of two, >= 4.
         seed: of the draw whose test error is averaged; lattices of two seeds are independent.
     """
     from scipy.special import ndtri

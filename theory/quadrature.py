@@ -45,7 +45,7 @@ def test_error(
         u: `<w_a, phi>`, shape `(2m,)`; the first m neurons have sign +1.
         signal2: `|phi|^2` when test noise is orthogonal to the signal, 0.0 when it is not.
         noise_scale: `c = (P - 1) sigma_p^q / m`.
-        points: `normal_points(2m + 1, count, seed)`.
+        points: `normal_points(2m + 1, count, seed)`, which stand for their antipodes, too.
         lattices: `lattice_count(count)`.
         power: q of the activation `relu(x)^q`.
         level: margin at or below which a point counts as wrong.
@@ -71,8 +71,8 @@ def test_error(
     for i in range(count):
         a[:] = 0.0
         for k in range(across.shape[0]):
-            for c in range(neurons):
-                a[c] += across[k, c] * points[i, k]
+            for other in range(neurons):
+                a[other] += across[k, other] * points[i, k]
         if rises:
             _add_pieces(a, b, breaks, order, (height, rise, values))
         breakpoints = 0 if rises or power != 1.0 else _sort_breaks(a, b, breaks, order)
@@ -87,8 +87,8 @@ def test_error(
                 low = _share_below_power(side, a, b, lower, power)
                 high = _share_below_power(side, a, b, upper, power)
             wrong[i] += 0.25 * (low + (1.0 - high))
-        for c in range(neurons):
-            shift[i] += abs(a[c]) if c < m else -abs(a[c])
+        for k in range(neurons):  # E of the control variates
+            shift[i] += abs(a[k]) if k < m else -abs(a[k])
     if power == 1.0 and count >= FEWEST:
         _take_out(wrong, shift, across)
     means, size = np.zeros(lattices), count // lattices
@@ -109,12 +109,12 @@ def _take_out(wrong, shift, across):
         deviation[k] = np.sqrt(deviation[k])
         first += (1.0 if k < m else -1.0) * deviation[k] * np.sqrt(2.0 / math.pi)
     for k in range(size):
-        for c in range(k + 1):
-            cov, both = 0.0, deviation[k] * deviation[c]
+        for other in range(k + 1):
+            cov, both = 0.0, deviation[k] * deviation[other]
             for i in range(across.shape[0]):
-                cov += across[i, k] * across[i, c]
+                cov += across[i, k] * across[i, other]
             r = min(max(cov / both, -1.0), 1.0) if both > 0.0 else 0.0
-            sign = (1.0 if c == k else 2.0) * (1.0 if (k < m) == (c < m) else -1.0)  # each pair stands for two
+            sign = (1.0 if other == k else 2.0) * (1.0 if (k < m) == (other < m) else -1.0)  # each pair stands for two
             second += sign * both * (np.sqrt(1.0 - r * r) + r * math.asin(r)) * 2.0 / math.pi
     x, y = shift - first, shift**2 - second
     xx, xy, yy, xf, yf = 0.0, 0.0, 0.0, 0.0, 0.0
@@ -141,25 +141,25 @@ def line_factor(K, u, signal2, power):
     A pivot below `FLAT` times the trace is rounding and leaves a column of zeros.
     """
     size = u.size
-    C, factor, pull = np.empty((size, size)), np.zeros((size, size + 2)), np.empty(size)
+    C, factor, v = np.empty((size, size)), np.zeros((size, size + 2)), np.empty(size)
     trace = 0.0
-    for a in range(size):
-        for b in range(size):
-            C[a, b] = K[a, b] - (u[a] * u[b] / signal2 if signal2 > 0.0 else 0.0)
-        trace += max(C[a, a], 0.0)
-    for a in range(size):
-        pull[a] = (1.0 if 2 * a < size else -1.0) * max(C[a, a], 0.0) ** ((power - 1.0) / 2.0)
-    _take_direction(C, pull, factor[:, 0], trace)
-    pull[:] = 1.0
-    _take_direction(C, pull, factor[:, 1], trace)
     for k in range(size):
-        if C[k, k] > FLAT * trace:
-            root = np.sqrt(C[k, k])
-            for a in range(k, size):
-                factor[a, k + 2] = C[a, k] / root
-            for a in range(k, size):
-                for b in range(k, size):
-                    C[a, b] -= factor[a, k + 2] * factor[b, k + 2]
+        for other in range(size):
+            C[k, other] = K[k, other] - (u[k] * u[other] / signal2 if signal2 > 0.0 else 0.0)
+        trace += max(C[k, k], 0.0)
+    for k in range(size):
+        v[k] = (1.0 if 2 * k < size else -1.0) * max(C[k, k], 0.0) ** ((power - 1.0) / 2.0)
+    _take_direction(C, v, factor[:, 0], trace)
+    v[:] = 1.0
+    _take_direction(C, v, factor[:, 1], trace)
+    for pivot in range(size):
+        if C[pivot, pivot] > FLAT * trace:
+            root = np.sqrt(C[pivot, pivot])
+            for k in range(pivot, size):
+                factor[k, pivot + 2] = C[k, pivot] / root
+            for k in range(pivot, size):
+                for other in range(pivot, size):
+                    C[k, other] -= factor[k, pivot + 2] * factor[other, pivot + 2]
     return factor
 
 
@@ -167,20 +167,20 @@ def line_factor(K, u, signal2, power):
 def _take_direction(C, v, column, trace):
     """Write `b = C v / sqrt(v^T C v)` to a column and take `b b^T` out of C; no variance along v leaves zeros."""
     size, variance, length = v.size, 0.0, 0.0
-    for a in range(size):
-        for b in range(size):
-            column[a] += C[a, b] * v[b]
-        variance += v[a] * column[a]
-        length += v[a] * v[a]
+    for k in range(size):
+        for other in range(size):
+            column[k] += C[k, other] * v[other]
+        variance += v[k] * column[k]
+        length += v[k] * v[k]
     if not variance > FLAT * trace * length:
         column[:] = 0.0
         return
     root = np.sqrt(variance)
-    for a in range(size):
-        column[a] /= root
-    for a in range(size):
-        for b in range(size):
-            C[a, b] -= column[a] * column[b]
+    for k in range(size):
+        column[k] /= root
+    for k in range(size):
+        for other in range(size):
+            C[k, other] -= column[k] * column[other]
 
 
 @apart
@@ -296,7 +296,10 @@ def _share_below(side, a, b, level, breaks, order, count):
 
 @apart
 def _share_below_power(side, a, b, level, power):
-    """Return the same of `t(s) = sum_k j_k relu(side a_k + b_k s)^q`, which rises in s where every `j_k b_k >= 0`."""
+    """Return the same of `t(s) = sum_k j_k relu(side a_k + b_k s)^q`, which rises in s where every `j_k b_k >= 0`.
+
+    Bisection takes t to cross the level once. Where t also falls, it finds one crossing of several: an approximation.
+    """
     low, high = -FAR, FAR
     for _ in range(HALVES):
         middle, value = 0.5 * (low + high), 0.0

@@ -18,7 +18,10 @@ UNSCALED, BY_NEURON, BY_ENTRY = 0, 1, 2  # what scales a perturbation: nothing, 
 
 
 class NetworkState(NamedTuple):
-    """Where a network stands; arrays are updated in place.
+    """Where a network stands, `w_a = share w0_a + p_a phi + sum_i q_ai xi_i`; arrays are updated in place.
+
+    u and V follow from the rest. They are kept because a step then costs one row of the Gram matrix for each noise
+    vector of the batch, not for all n.
 
     Attributes:
         u: `<w_a, phi_R>` and `<w_a, phi_F>`, shape `(2, 2m)`; equal rows where F has the signal of R.
@@ -69,8 +72,10 @@ def rest(config: TheoryConfig, state: NetworkState) -> Velocity | None:
 def pieces(legs: Sequence[tuple[Any, int]], first: int, last: int) -> list[tuple[Any, int, int]]:
     """Return what happens between two epochs: each leg with the epochs it begins and ends at.
 
+    A leg is the stretch of a phase with one rule. Pretraining may have several, such as SAM first and SGD then.
+
     Args:
-        legs: rules of the engine, or courses of the mean field, in order, each with its epochs.
+        legs: rules of the engine, or courses of the mean field, in order, each with the number of its epochs.
         first, last: epochs.
     """
     found, begin = [], 0
@@ -188,15 +193,16 @@ class NeuronRule(NamedTuple):
     """How a loss becomes a step: one entry a group.
 
     Attributes:
-        samples: which samples of the batch a group reads: 0 all, 1 retain, 2 forget.
-        neurons: which neurons it may move: 0 all, 1 those of the retain part, 2 those of the forget part.
+        samples: which samples of the batch a group reads: `ALL`, `RETAIN` or `FORGET`.
+        neurons: which neurons it may move: `ALL`, those that Sharp MinMax keeps (`RETAIN`), or its mask (`FORGET`).
         rho: radius of its perturbation.
         sharpness: +1 for the gradient at `W + eps`, -1 for the reflected `2 g(W) - g(W + eps)`.
         eta: learning rate.
         momentum: share of the velocity that a step keeps.
         decay: weight decay.
-        part_size: samples of a part of the batch with a perturbation of its own (m-sharpness); 0 is the whole batch.
-        mask_size: neurons of the forget part; 0 when the rule has no mask.
+        part_size: most samples in a part of the batch with a perturbation of its own (m-sharpness); 0 is the whole
+            batch.
+        mask_size: neurons that the mask gives to forgetting; 0 when the rule has no mask.
         mask_epochs: epochs between two masks; 0 keeps the first.
         scaled: what scales a perturbation, `UNSCALED`, `BY_NEURON` or `BY_ENTRY`.
     """
@@ -217,8 +223,8 @@ class NeuronRule(NamedTuple):
 def make_rule(name: str, config: TheoryConfig, *, rho: float) -> NeuronRule:
     """Return the rule `name` with absolute radius `rho`.
 
-    Sharp MinMax: SAM on R for the retain part of the neurons, sharpness maximization on F for the forget part, each
-    with its own gradient norm. Retain-only SAM: SAM on R, the plain gradient on F.
+    Sharp MinMax: sharpness maximization on F for the neurons of the mask, SAM on R for the others, each with its own
+    gradient norm. Retain-only SAM: SAM on R, the plain gradient on F. All gradients start from the same weights.
 
     ASAM (Kwon et al. 2021, arXiv 2102.11600) measures the perturbation in units of the weights,
 
