@@ -93,7 +93,7 @@ def _row(record: Record, members: dict[str, bytes]) -> Row:
 
 
 def _place(name: str, sha: str) -> str:
-    return sha + Path(name).suffix
+    return f"{sha}.{name.rpartition('.')[2]}"
 
 
 def _sha(row: Row) -> str:

@@ -71,6 +71,14 @@ def test_the_same_records_come_back(store: Store, path: Path) -> None:
             np.testing.assert_array_equal(array, arrays[name])
 
 
+@pytest.mark.parametrize("name", ["layer/weight", "a.b", "x" * 300, ""])
+def test_an_array_comes_back_under_any_name(store: Store, tmp_path: Path, name: str) -> None:
+    store.save("unlearn", CONFIG, result={}, arrays={name: np.arange(3.0), "own": np.ones(1)})
+    (back,) = PackedStore(write_pack(store.records(), tmp_path / "study.parquet")).records()
+    assert list(back.arrays()) == sorted([name, "own"])
+    np.testing.assert_array_equal(back.arrays(name)[name], np.arange(3.0))
+
+
 def test_a_file_that_the_list_beside_it_does_not_name_gives_the_same_records_row_by_row(path: Path) -> None:
     whole = PackedStore(path).records()
     (path.parent / LIST).unlink()
