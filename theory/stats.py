@@ -34,14 +34,11 @@ NOTHING = Estimate(None, None, None)
 
 def mean_interval(values: Sequence[float] | np.ndarray) -> Estimate:
     """Return the mean of the finite values, one a seed, and its Student t interval; NaN is left out."""
-    from scipy.stats import t
+    from repro.statistics.seeds import interval
 
-    finite = np.asarray(values, float)
-    finite = finite[np.isfinite(finite)]
-    if len(finite) < 2:
-        return Estimate(float(finite[0]), None, None, 1) if len(finite) else NOTHING
-    half = t.ppf(0.975, len(finite) - 1) * finite.std(ddof=1) / np.sqrt(len(finite))
-    return Estimate(float(finite.mean()), float(finite.mean() - half), float(finite.mean() + half), len(finite))
+    found = interval(value for value in values if np.isfinite(value))
+    mean, low, high = (found[name] if np.isfinite(found[name]) else None for name in ("mean", "low", "high"))
+    return Estimate(mean, low, high, int(found["seeds"])) if found["seeds"] else NOTHING
 
 
 def simultaneous(estimate: Estimate, count: int, seeds: int) -> Estimate:

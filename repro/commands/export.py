@@ -17,7 +17,7 @@ from repro.records.record import Record
 from repro.records.store import Store
 from repro.study.published import Published
 from repro.study.study import named_studies
-from repro.study.table import comparable, facts_of, flat, row_of
+from repro.study.table import comparable, facts_of, flat_settings, row_of
 from repro.terminal.output import DEFAULT_STORE, ForceOption, StoreOption, say
 from theory.config import SweepConfig, TheoryConfig
 
@@ -50,7 +50,7 @@ def export(
 
     found = study_records(study, Store(store), Published())
     tables = {
-        kind: pd.DataFrame([row for record in records for row in rows_of(record)]).convert_dtypes()
+        kind: pd.DataFrame([row for record in records for row in export_rows(record)]).convert_dtypes()
         for kind, records in found.items()
     }
     columns = [(kind, str(column)) for kind, table in tables.items() for column in table.columns]
@@ -80,17 +80,17 @@ def study_records(name: str, store: Store, published: Published) -> dict[str, li
     return found
 
 
-def rows_of(record: Record) -> list[Row]:
+def export_rows(record: Record) -> list[Row]:
     """Return a record's rows: one, but one a seed of a theory cell, a cell of a sweep, a rule of `theory alpha`."""
     if record.kind == "theory_sweep":
         columns = record.arrays()
         cells = zip(*(values.tolist() for values in columns.values()), strict=True)
         return [facts_of(record) | dict(zip(columns, cell, strict=True)) for cell in cells]
     if record.kind == "theory":
-        same = facts_of(record) | flat(record.config)
+        same = facts_of(record) | flat_settings(record.config)
         return [same | {"seed": seed} | final for seed, final in _theory_rows(record.result)]
     if record.kind == "theory_alpha":
-        return [facts_of(record) | flat(record.config) | row for row in record.result["rows"]]
+        return [facts_of(record) | flat_settings(record.config) | row for row in record.result["rows"]]
     return [row_of(record)]
 
 

@@ -77,7 +77,7 @@ def read_json(raw: str | bytes) -> Any:
         raise ValueError(str(error)[:80]) from error
 
 
-def table_of(rows: Sequence[Row]) -> Any:
+def to_arrow(rows: Sequence[Row]) -> Any:
     """Return rows as a pyarrow table with columns ordered by name."""
     import pyarrow as pa
 
@@ -111,7 +111,7 @@ def _plain_column(values: Sequence[Any]) -> Any:
     return found if found.to_pylist() == list(values) else None
 
 
-def rows_of(table: Any) -> list[Row]:
+def from_arrow(table: Any) -> list[Row]:
     """Return a pyarrow table as rows without nulls; equal texts are one object."""
     rows: list[Row] = [{} for _ in range(table.num_rows)]
     for name, column in zip(table.column_names, table.columns, strict=True):

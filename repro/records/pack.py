@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from repro.base.errors import IntegrityError
 from repro.base.settings import file_name
-from repro.records.columns import Row, flat, nested, read_json, rows_of, table_of
+from repro.records.columns import Row, flat, from_arrow, nested, read_json, to_arrow
 from repro.records.damage import name_damage
 from repro.records.folder import read_bytes, record_fault, stamp
 from repro.records.identity import SCHEMA
@@ -66,8 +66,8 @@ def write_pack(records: Iterable[Record], path: Path) -> Path:
 
     records = sorted(records, key=lambda record: record.run_id)
     members: dict[str, bytes] = {}
-    table = table_of([_row(record, members) for record in records])
-    rows = rows_of(table)  # as they will be read back: arrow may hold a whole number as a float
+    table = to_arrow([_row(record, members) for record in records])
+    rows = from_arrow(table)  # as they will be read back: arrow may hold a whole number as a float
     hashes = [_sha(row) for row in rows]
     listed = {record.run_id: sha[:SHORT] for record, sha in zip(records, hashes, strict=True)}
     table = table.append_column("sha256", [hashes]).replace_schema_metadata({MANIFEST: json.dumps(listed)})
@@ -93,7 +93,7 @@ def _row(record: Record, members: dict[str, bytes]) -> Row:
 
 
 def _place(name: str, sha: str) -> str:
-    return sha + Path(name).suffix
+    return f"{sha}.{name.rpartition('.')[2]}"
 
 
 def _sha(row: Row) -> str:
@@ -219,7 +219,7 @@ class PackedStore:
             if _is_old(file):
                 return [head_of(record) for record in self.checked()[0]]
             said = [name for name in SAID if name in file.schema_arrow.names]
-            rows = rows_of(file.read(columns=[*HEAD, *said]))
+            rows = from_arrow(file.read(columns=[*HEAD, *said]))
             source = f"results/{self.path.stem}"
             return [Head._make((*(row[name] for name in HEAD), *(row.get(name, "") for name in SAID), source))
                     for row in rows]  # fmt: skip
@@ -318,7 +318,7 @@ def _rows(path: Path, file: Any, trusted: bool) -> Iterator[tuple[dict[str, Any]
     import pyarrow as pa
 
     try:
-        rows = rows_of(file.read())
+        rows = from_arrow(file.read())
     except (OSError, ValueError, pa.ArrowException) as error:  # a text that is not UTF-8 is a ValueError
         raise _unreadable(path) from error
     for row in rows:

@@ -62,12 +62,12 @@ class Record:
 
         found: dict[str, Any] = {}
         for name in self.files:
-            one, kind = Path(name).stem, Path(name).suffix
-            if kind not in (".npy", ".npz") or (kind == ".npy" and wanted and one not in wanted):
+            one, _, kind = name.rpartition(".")  # no path: an array may be called "layer/weight"
+            if kind not in ("npy", "npz") or (kind == "npy" and wanted and one not in wanted):
                 continue
             raw = self.read(name)
             try:
-                if kind == ".npy":
+                if kind == "npy":
                     found[one] = np.lib.format.read_array(io.BytesIO(raw), allow_pickle=False)
                 elif raw:
                     with np.load(io.BytesIO(raw), allow_pickle=False) as archive:

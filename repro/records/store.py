@@ -83,10 +83,14 @@ class Store:
         self.leases = Leases(self.root / "claims")
 
     def ensure_writable(self) -> None:
-        """Raise `ConfigError` before any work when the store cannot be written."""
-        probe = self.root / f".probe.{process_tag()}"
+        """Raise `ConfigError` before any work when the store cannot be written, or made where there is none yet.
+
+        It leaves nothing: what is refused later, such as a setting, has made no store.
+        """
+        root = self.root.absolute()
         try:
-            self._mark()
+            nearest = next((place for place in (root, *root.parents) if _is_there(place)), root)
+            probe = nearest / f".probe.{process_tag()}"
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:
@@ -416,6 +420,15 @@ class Store:
         if record is None:
             raise IntegrityError(f"{folder.parent.name}/{folder.name}: what was written cannot be read back")
         return record
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether a path exists, a broken link included; a name that no folder can have is an `OSError`."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _is_marker(path: Path) -> bool:

@@ -42,7 +42,7 @@ def row_of(record: Record) -> Row:
     numbers, `<name>_low` and `<name>_high`. Numbers from an outdated version of their metric (see `current`) are left
     out.
     """
-    settings = flat({**record.config, **(record.result.get("labels") or {})})
+    settings = flat_settings({**record.config, **(record.result.get("labels") or {})})
     outdated = bool(record.result.get("outdated"))
     numbers = {name: value for name, value in record.result.items()
                if isinstance(value, PLAIN) and (not outdated or has_number(record, name))}  # fmt: skip
@@ -63,12 +63,12 @@ def facts_of(record: Record) -> Row:
     }  # fmt: skip
 
 
-def flat(settings: Mapping[str, Any]) -> Row:
+def flat_settings(settings: Mapping[str, Any]) -> Row:
     """Return settings as plain columns; a list becomes text, and parts of a nested table get its name as prefix."""
     found: Row = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            found |= {f"{name}_{key}": one for key, one in flat(value).items()}
+            found |= {f"{name}_{key}": one for key, one in flat_settings(value).items()}
         elif name != "type":
             found[name] = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
     return found

@@ -126,7 +126,6 @@ COMMAND_LINES = [
     bad("CLI", "an option the method does not have", f"{RUN} --method-options beta=1", 2, "unknown setting 'beta'"),
     bad("CLI", "an unknown switch", f"{RUN} --switches tower=signed", 2, "tower"),
     bad("CLI", "a corruption of severity 9", f"{RUN} --corruption snow-9", 2, "severity 1-5"),
-    bad("CLI", "a class that does not exist", f"{RUN} --difficulty class --forget-class 99", 2, "label in [0, 9]"),
     bad("CLI", "a shard past the last", "empirical grid digits --shard 5/4", 2, "must be i/n"),
     bad("CLI", "jobs without a cluster", "empirical grid digits --tasks 4", 2, "it is for --executor slurm"),
     bad("CLI", "another digest of the data", f"{RUN} --data 0123456789abcdef", 2, "the digest of digits"),
@@ -237,6 +236,7 @@ IMAGES = [
     ]
 ] + [
     bad("data", "no data at all", CIFAR, 3, "cifar10-train.parquet"),
+    bad("data", "a class that does not exist", f"{RUN} --difficulty class --forget-class 99", 2, "label in [0, 9]"),
     bad("data", "a folder outside the data root", f"{RUN} --dataset folder --dataset-options folder=../x", 2, "'..'"),
     bad("data", "an index of objects (a pickle)", INDEX, 2, "not readable", files={"rows.npy": array(np.array([{}], object))}),
     bad("data", "a text index with a word", "empirical import-index rows.txt", 2, "line 2", files={"rows.txt": "1\ntwo\n"}),

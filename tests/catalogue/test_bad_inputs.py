@@ -52,6 +52,7 @@ def test_a_bad_input_gives_one_line_and_its_exit_code(
     there = {*tmp_path.glob(RUNS)}
     made = next((path.parent.name for path in there), "")
     words = [word.replace("{made}", made) for word in case.words]
+    before = (tmp_path / "runs").exists()
     capsys.readouterr()
     started = time.process_time()
     code = run(lambda: app(words, standalone_mode=False))
@@ -68,6 +69,8 @@ def test_a_bad_input_gives_one_line_and_its_exit_code(
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", error)
     assert took < LIMIT
     assert {*tmp_path.glob(RUNS)} <= there, "it wrote a run"
+    if case.group != "data":  # what the data alone tell is refused by a run that has begun
+        assert (tmp_path / "runs").exists() == before, "it made a store"
 
 
 @pytest.mark.slow

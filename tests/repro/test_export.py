@@ -13,7 +13,7 @@ import pytest
 
 from repro.base.errors import ConfigError, MissingDataError
 from repro.base.glossary import describe, explain, terms
-from repro.commands.export import export, meaning, rows_of, study_records
+from repro.commands.export import export, export_rows, meaning, study_records
 from repro.commands.records import pack
 from repro.commands.words import lines_of, recipe_schema
 from repro.records import outputs
@@ -55,7 +55,7 @@ def listed(store: Store, name: str, *runs: Record) -> None:
 @pytest.mark.parametrize("path", PACKS, ids=lambda path: path.stem)
 def test_every_column_of_a_committed_study_has_a_meaning(path: Path) -> None:
     for record in PackedStore(path).records():
-        for row in rows_of(record):
+        for row in export_rows(record):
             for column in row:
                 assert len(meaning(column)["meaning"]) > 3, column
 
@@ -88,7 +88,7 @@ def test_a_row_of_theory_has_each_stage_under_its_own_name_and_where_it_diverged
     record = Record("ab", "theory", "diverged", {"type": "TheoryConfig", "d": 300}, result, about)
     same = {"run_id": "ab", "kind": "theory", "status": "diverged", "source": "runs", "d": 300}
     same |= about
-    assert rows_of(record) == [
+    assert export_rows(record) == [
         same | {"seed": 4, "diverged_at": None, "test_error": 0.1, "pretrained_test_error": 0.3,
                 "retrained_test_error": 0.5},
         same | {"seed": 7, "diverged_at": 3, "test_error": 0.2, "pretrained_test_error": 0.4,
@@ -99,7 +99,7 @@ def test_a_row_of_theory_has_each_stage_under_its_own_name_and_where_it_diverged
 def test_a_row_of_a_network_has_its_forget_set_and_its_settings_as_plain_columns() -> None:
     config = {"type": "RunConfig", "lr": 0.5, "metrics": ["tow", "mia"], "of": {"type": "Sam", "rho": 0.1}}
     record = Record("ab", "unlearn", "ok", config, {"tow": 0.5, "parents": {"forget_set": "f" * 16}}, {})
-    (row,) = rows_of(record)
+    (row,) = export_rows(record)
     wanted = {"forget_set": "f" * 16, "lr": 0.5, "metrics": "tow, mia", "of_rho": 0.1, "tow": 0.5}
     assert {name: row.get(name) for name in wanted} == wanted
     assert not {"type", "of_type", "parents"} & {*row}
@@ -107,7 +107,7 @@ def test_a_row_of_a_network_has_its_forget_set_and_its_settings_as_plain_columns
 
 def test_a_sweep_has_one_row_a_cell(committed: Committed) -> None:
     record = next(r for r in committed("sweeps")["theory_sweep"] if r.result["sweep"] == "phase")
-    assert [row["test_error"] for row in rows_of(record)] == record.arrays()["test_error"].tolist()
+    assert [row["test_error"] for row in export_rows(record)] == record.arrays()["test_error"].tolist()
 
 
 def test_the_smallest_alpha_has_one_row_a_rule_and_is_a_loose_run(store: Store, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_the_smallest_alpha_has_one_row_a_rule_and_is_a_loose_run(store: Store, 
 
 def test_an_interval_is_exported_as_its_two_ends(committed: Committed) -> None:
     record = committed("claims")["theory_claim"][0]
-    (row,) = rows_of(record)
+    (row,) = export_rows(record)
     assert [row["interval_low"], row["interval_high"]] == record.result["interval"]
     assert meaning("attack_loss_auc_interval_low")["meaning"].startswith("lower end of the interval of: Area")
 

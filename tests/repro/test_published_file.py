@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repro.base.errors import IntegrityError
-from repro.records.columns import flat, nested, rows_of, table_of
+from repro.records.columns import flat, from_arrow, nested, to_arrow
 from repro.records.damage import collected
 from repro.records.identity import SCHEMA, run_id
 from repro.records.old_pack import COLUMNS, sha_of
@@ -69,6 +69,14 @@ def test_the_same_records_come_back(store: Store, path: Path) -> None:
         }
         for name, array in back.arrays().items():
             np.testing.assert_array_equal(array, arrays[name])
+
+
+@pytest.mark.parametrize("name", ["layer/weight", "a.b", "x" * 300, ""])
+def test_an_array_comes_back_under_any_name(store: Store, tmp_path: Path, name: str) -> None:
+    store.save("unlearn", CONFIG, result={}, arrays={name: np.arange(3.0), "own": np.ones(1)})
+    (back,) = PackedStore(write_pack(store.records(), tmp_path / "study.parquet")).records()
+    assert list(back.arrays()) == sorted([name, "own"])
+    np.testing.assert_array_equal(back.arrays(name)[name], np.arange(3.0))
 
 
 def test_a_file_that_the_list_beside_it_does_not_name_gives_the_same_records_row_by_row(path: Path) -> None:
@@ -295,6 +303,6 @@ VALUES = st.recursive(
 @given(st.lists(st.dictionaries(st.sampled_from(["config", "result", "provenance"]), VALUES), min_size=1, max_size=4))
 def test_any_values_come_back_from_columns(rows: list[dict[str, Any]]) -> None:
     buffer = io.BytesIO()
-    pq.write_table(table_of([{"row": place} | flat(row) for place, row in enumerate(rows)]), buffer)
-    back = [nested(row) for row in rows_of(pq.read_table(buffer))]
+    pq.write_table(to_arrow([{"row": place} | flat(row) for place, row in enumerate(rows)]), buffer)
+    back = [nested(row) for row in from_arrow(pq.read_table(buffer))]
     assert [{name: value for name, value in row.items() if name != "row"} for row in back] == rows

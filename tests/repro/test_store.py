@@ -373,8 +373,15 @@ def test_damage_that_is_met_twice_is_named_once() -> None:
 def test_a_store_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
-    with pytest.raises(ConfigError, match="--store"):
-        Store(blocked / "runs").ensure_writable()
+    (tmp_path / "link").symlink_to("nowhere")
+    for place in (blocked, blocked / "runs", tmp_path / "link", tmp_path / ("x" * 300)):
+        with pytest.raises(ConfigError, match="--store"):
+            Store(place).ensure_writable()
+
+
+def test_asking_whether_a_store_can_be_written_makes_none(tmp_path: Path) -> None:
+    Store(tmp_path / "new" / "runs").ensure_writable()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_list_of_runs_replaces_the_one_before_but_for_what_was_computed_from_runs(store: Store) -> None:
@@ -607,7 +614,6 @@ def test_tidy_removes_nothing_of_a_user_s(store: Store, tmp_path: Path) -> None:
 def test_a_folder_is_a_store_from_its_first_write_on_and_one_of_before_the_mark_by_its_runs(tmp_path: Path) -> None:
     writes: list[Callable[[Store], Any]] = [
         save,
-        Store.ensure_writable,
         lambda store: store.save_model(CONFIG, b"w", {}),
         lambda store: store.write_list("mine", RunList()),
     ]
@@ -700,8 +706,7 @@ def test_a_pipe_in_place_of_any_file_of_a_store_is_named_and_not_waited_for(tmp_
         made_anew = {"index.jsonl", ".repro-store"}
         assert damage or faults or name.name in made_anew or name.suffix == ".claim", name
     pipe = Store(tmp_path / "last")
-    pipe.ensure_writable()
-    (pipe.root / "claims").mkdir()
+    (pipe.root / "claims").mkdir(parents=True)
     os.mkfifo(pipe.root / "claims" / "held.claim")
     with pytest.raises(IntegrityError, match=r"claims/held\.claim: no regular file"):
         pipe.lease("held").__enter__()

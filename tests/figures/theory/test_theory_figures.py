@@ -206,9 +206,8 @@ def test_matched_forgetting_is_drawn_of_the_main_setting_alone(store: Store) -> 
 
 
 def test_lines_are_the_theory_and_points_the_networks(drawing: Draw) -> None:
-    kappa = panels(drawing("fig-theory-twin"))[
-        2
-    ].get_lines()  # at s = 0.5: 0.3 from the weights, 0.5 and 0.6 on the data of the network
+    # at s = 0.5: 0.3 from the weights, 0.5 and 0.6 on the data of the network
+    kappa = panels(drawing("fig-theory-twin"))[2].get_lines()
     assert [heights(line) for line in kappa[::2]] == [pytest.approx([0.5, 0.6], rel=1e-6)] * 4
     assert [heights(line) for line in kappa[1::2]] == [pytest.approx([0.3, 0.3])] * 4
     panel = panels(drawing("fig-ladder"))[0]
