@@ -262,7 +262,8 @@ def _in_processes(groups: Groups, workspace: Workspace, count: int) -> GridRepor
     crew = [Worker(one, configs[start:] + configs[:start]) for one, start in pairs]
     try:
         try:
-            while crew and len(report.ended) < len(configs):
+            # What a worker has in hand is waited for: another one may have found that run before its report came.
+            while crew and (len(report.ended) < len(configs) or any(worker.config for worker in crew)):
                 _hear(crew, report)
             # Processes that die before they come to a run are not replaced.
             if len(report.ended) < len(configs) and not report.interrupted:
@@ -304,7 +305,10 @@ def _hear(crew: list[Worker], report: GridReport) -> None:
 
 
 def _successor(worker: Worker, report: GridReport) -> Worker:
-    """Record the run that a dead worker had in hand as failed, and return a worker that goes on with the others."""
+    """Record the run that a dead worker had in hand as failed, and return a worker that goes on with the others.
+
+    It never tries that run, because a run that has numbers is not recorded as failed and would kill it, too.
+    """
     config, workspace = worker.config, worker.workspace
     assert config is not None
     identity = run_id(workspace.runtime.kind, config)
@@ -312,7 +316,7 @@ def _successor(worker: Worker, report: GridReport) -> Worker:
         identity = run_id(workspace.runtime.kind, workspace.identified(config))
     if identity not in report.ended:
         report.fails(identity, save_failure(config, workspace, worker.killed()))
-    return Worker(workspace, worker.configs)
+    return Worker(workspace, [other for other in worker.configs if other != config])
 
 
 def _work(

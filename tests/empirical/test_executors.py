@@ -240,6 +240,32 @@ def test_processes_that_die_before_they_come_to_a_run_leave_all_of_them_to_their
     assert (len(report.done), report.remaining, report.failed) == (2, 0, {})
 
 
+def test_a_run_that_kills_its_process_is_tried_once_by_each_and_the_others_are_computed(
+    cells: list[RunConfig], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run with numbers is not recorded as failed when a further metric kills its process."""
+    compute_all(cells, store)
+    asked, tried = [replace(cell, metrics=("accuracy", "tow")) for cell in cells], []
+
+    def dying(workspace: Workspace, configs: list[RunConfig]) -> Any:
+        connection, theirs = multiprocessing.Pipe(duplex=False)
+        tried.extend(configs[:1])
+        assert len(tried) < 20
+        theirs.send((configs[0] if configs else None, GridReport(), []))
+        theirs.close()
+        killed = executors.Killed("its process was killed")
+        return SimpleNamespace(
+            connection=connection, config=None, workspace=workspace, configs=configs, killed=lambda: killed,
+            end=lambda: None,
+        )  # fmt: skip
+
+    monkeypatch.setattr(executors, "Worker", dying)
+    report = run_groups([[cell] for cell in asked], store, CPU, workers=2)
+    assert (len(report.failed), report.remaining, report.failure_code) == (3, 0, 1)
+    assert max(map(tried.count, asked)) <= 2
+    assert {one.status for one in store.records("unlearn")} == {"ok"}
+
+
 class Elsewhere:
     """Another process on the same store: it holds claims, computes a cell, and gives its claims back."""
 
