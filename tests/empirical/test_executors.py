@@ -266,6 +266,25 @@ def test_a_run_that_kills_its_process_is_tried_once_by_each_and_the_others_are_c
     assert {one.status for one in store.records("unlearn")} == {"ok"}
 
 
+def test_of_a_run_that_several_processes_tried_done_counts_most_and_then_what_came_first() -> None:
+    report = GridReport(failed={"a": "no memory"}, failure_code=4)
+    report.merge(GridReport(failed={"a": "no file", "b": "no file"}, failure_code=3))
+    report.merge(GridReport(found=["c"]))
+    report.merge(GridReport(done=["c"]))
+    assert (report.failed, report.failure_code) == ({"a": "no memory", "b": "no file"}, 4)
+    assert (report.done, report.found) == (["c"], [])
+    report.merge(GridReport(done=["a", "b"]))
+    assert (report.failed, report.failure_code, report.ended) == ({}, 0, {"a", "b", "c"})
+
+
+@pytest.mark.slow
+def test_a_run_that_two_blocks_ask_for_different_metrics_is_one_run(cells: list[RunConfig], store: Store) -> None:
+    asked = [*cells[:2], replace(cells[0], metrics=("accuracy", "tow"))]
+    report = run_groups([[cell] for cell in asked], store, CPU, workers=2)
+    assert (len(report.ended), report.remaining, report.failed) == (2, 0, {})
+    assert "tow" in store.load(identity(cells[0], store)).result
+
+
 class Elsewhere:
     """Another process on the same store: it holds claims, computes a cell, and gives its claims back."""
 
