@@ -286,7 +286,7 @@ def test_a_run_that_two_blocks_ask_for_different_metrics_is_one_run(cells: list[
 
 
 class Elsewhere:
-    """Another process on the same store: it holds claims, computes a cell, and gives its claims back."""
+    """Another process on the same store: it holds leases, computes a cell, and gives its leases back."""
 
     def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         self.store, self.held = Store(store.root), ExitStack()
@@ -323,17 +323,17 @@ def test_a_cell_that_another_process_has_comes_last_and_is_found(
     assert (report.remaining, report.interrupted) == (0, False)
 
 
-def test_a_cell_that_appears_between_the_look_and_the_claim_is_found(
+def test_a_cell_that_appears_between_the_look_and_the_lease_is_found(
     cells: list[RunConfig], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, other = Workspace.claim, Store(store.root)
+    real, other = Workspace.lease, Store(store.root)
 
-    def claim(workspace: Workspace, name: str) -> Any:
+    def lease(workspace: Workspace, name: str) -> Any:
         if name == identity(cells[0], store) and workspace.store is store:
             run(cells[0], other, CPU)
         return real(workspace, name)
 
-    monkeypatch.setattr(Workspace, "claim", claim)
+    monkeypatch.setattr(Workspace, "lease", lease)
     report = compute_all(cells[:1], store)
     assert (report.done, len(report.found)) == ([], 1)
 
