@@ -7,7 +7,7 @@ the other measures. Their records then differ in the last digits, because cuDNN 
 
 Every process takes a first step, which loads much of torch, and is then told to start; a time is from there to its end.
 On a busy machine that says little, so Linux's own account of each process is kept beside it: seconds on a core, seconds
-it was ready but had none, and the rest, in which it waited for claims or the disk. `free_speedup` is what the same
+it was ready but had none, and the rest, in which it waited for leases or the disk. `free_speedup` is what the same
 processes would gain with a core each: (seconds on a core + waits) of one, over the largest of the crew.
 """
 

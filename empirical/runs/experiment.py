@@ -155,7 +155,7 @@ def train_unlearned(experiment: Experiment, original: Trained) -> Trained:
         return _train_afresh(experiment, experiment.unlearn_key(), experiment.split.retain)
 
     key, observe = experiment.unlearn_key(), trajectory_observer(experiment) if config.trajectory else None
-    with workspace.claim(key.id):
+    with workspace.lease(key.id):
         network = _copy(experiment, original)
         if known := read_stage(workspace, key, network):
             return known

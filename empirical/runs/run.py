@@ -65,7 +65,7 @@ def compute_run(config: RunConfig, workspace: Workspace) -> tuple[Record, bool]:
     group.parts(config.batch_parts)  # refused before any work
     store.ensure_writable()
     workspace.take_device(portable=config.portable)
-    with workspace.claim(run_id(kind, config)), memory_named(config):
+    with workspace.lease(run_id(kind, config)), memory_named(config):
         if done := _finished(config, workspace):
             return done, False
         found = store.find(kind, config)

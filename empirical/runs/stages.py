@@ -51,7 +51,7 @@ class Trained:
 
 def train_afresh(config: RunConfig, workspace: Workspace, key: StageKey, rows: np.ndarray, seed: int) -> Trained:
     """Return a model trained on some rows from fresh weights, by the rules and hyperparameters of its key."""
-    with workspace.claim(key.id):
+    with workspace.lease(key.id):
         images = workspace.dataset(config)
         network = build_network(config, images, seed=seed, device=workspace.device)
         if known := read_stage(workspace, key, network):

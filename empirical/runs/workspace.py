@@ -122,7 +122,7 @@ class Workspace:
         engine = "compiled" if together and self.runtime.engine == "graph" else self.runtime.engine
         return collect(study=self.runtime.study, **facts, **arithmetic(engine, self.device), **extra)
 
-    def claim(self, name: str) -> AbstractContextManager[None]:
+    def lease(self, name: str) -> AbstractContextManager[None]:
         """Return the lease on a run or stage; the first process of a group holds it for all.
 
         Raises:

@@ -66,10 +66,12 @@ class GridReport:
         return {*self.done, *self.found, *self.failed}
 
     def merge(self, other: "GridReport") -> None:
-        """Add the outcome of a part; of what several processes say of a run the first word stands."""
+        """Add the outcome of a part; of a run that several processes tried, done counts most, then what came first."""
         ended = self.ended
         self.failure_code = self.failure_code or (other.failure_code if other.failed.keys() - ended else 0)
         self.failed |= {one: message for one, message in other.failed.items() if one not in ended}
+        self.failed = {one: message for one, message in self.failed.items() if one not in other.done}
+        self.failure_code *= bool(self.failed)
         self.found = [one for one in self.found if one not in other.done]
         self.found += [one for one in other.found if one not in ended]
         self.done += other.done
@@ -258,14 +260,16 @@ def one_a_gpu(workspace: Workspace, count: int) -> list[Workspace]:
 def _in_processes(groups: Groups, workspace: Workspace, count: int) -> GridReport:
     """Return the report of several processes; each begins at another group, and one that dies is replaced."""
     configs, report = [config for group in groups for config in group], GridReport()
+    every = len({run_id(workspace.runtime.kind, config) for config in configs})  # one run may be asked for two metrics
     pairs = zip(one_a_gpu(workspace, count), starts(groups, count), strict=True)
     crew = [Worker(one, configs[start:] + configs[:start]) for one, start in pairs]
     try:
         try:
-            while crew and len(report.ended) < len(configs):
+            # What a worker has in hand is waited for: another one may have found that run before its report came.
+            while crew and (len(report.ended) < len(configs) or any(worker.config for worker in crew)):
                 _hear(crew, report)
             # Processes that die before they come to a run are not replaced.
-            if len(report.ended) < len(configs) and not report.interrupted:
+            if len(report.ended) < every and not report.interrupted:
                 report.merge(run_all(configs, workspace))
         except (KeyboardInterrupt, Stopped) as stopped:
             report.stops(stopped if isinstance(stopped, Stopped) else Stopped(signal.SIGINT))
@@ -274,7 +278,7 @@ def _in_processes(groups: Groups, workspace: Workspace, count: int) -> GridRepor
             while crew:  # until each has written its checkpoint
                 _hear(crew, report)
     finally:
-        report.remaining = len(configs) - len(report.ended)
+        report.remaining = every - len(report.ended)
         for worker in crew:
             worker.end()
     return report
@@ -304,7 +308,10 @@ def _hear(crew: list[Worker], report: GridReport) -> None:
 
 
 def _successor(worker: Worker, report: GridReport) -> Worker:
-    """Record the run that a dead worker had in hand as failed, and return a worker that goes on with the others."""
+    """Record the run that a dead worker had in hand as failed, and return a worker that goes on with the others.
+
+    It never tries that run, because a run that has numbers is not recorded as failed and would kill it, too.
+    """
     config, workspace = worker.config, worker.workspace
     assert config is not None
     identity = run_id(workspace.runtime.kind, config)
@@ -312,7 +319,7 @@ def _successor(worker: Worker, report: GridReport) -> Worker:
         identity = run_id(workspace.runtime.kind, workspace.identified(config))
     if identity not in report.ended:
         report.fails(identity, save_failure(config, workspace, worker.killed()))
-    return Worker(workspace, worker.configs)
+    return Worker(workspace, [other for other in worker.configs if other != config])
 
 
 def _work(

@@ -37,7 +37,7 @@ def run_grid(
         max_seconds: after this time no run is started, and a stage under way ends at its next checkpoint; None is no
             limit.
         runtime: device and data folder.
-        workers: processes; runs that share a seed and a pretraining rule stay together.
+        workers: processes; each begins at runs of another seed or pretraining rule, and goes on with what others leave.
         watch: reports the runs that finish; None reports nothing.
         search_only: stop when every search has ended.
 

@@ -240,8 +240,53 @@ def test_processes_that_die_before_they_come_to_a_run_leave_all_of_them_to_their
     assert (len(report.done), report.remaining, report.failed) == (2, 0, {})
 
 
+def test_a_run_that_kills_its_process_is_tried_once_by_each_and_the_others_are_computed(
+    cells: list[RunConfig], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run with numbers is not recorded as failed when a further metric kills its process."""
+    compute_all(cells, store)
+    asked, tried = [replace(cell, metrics=("accuracy", "tow")) for cell in cells], []
+
+    def dying(workspace: Workspace, configs: list[RunConfig]) -> Any:
+        connection, theirs = multiprocessing.Pipe(duplex=False)
+        tried.extend(configs[:1])
+        assert len(tried) < 20
+        theirs.send((configs[0] if configs else None, GridReport(), []))
+        theirs.close()
+        killed = executors.Killed("its process was killed")
+        return SimpleNamespace(
+            connection=connection, config=None, workspace=workspace, configs=configs, killed=lambda: killed,
+            end=lambda: None,
+        )  # fmt: skip
+
+    monkeypatch.setattr(executors, "Worker", dying)
+    report = run_groups([[cell] for cell in asked], store, CPU, workers=2)
+    assert (len(report.failed), report.remaining, report.failure_code) == (3, 0, 1)
+    assert max(map(tried.count, asked)) <= 2
+    assert {one.status for one in store.records("unlearn")} == {"ok"}
+
+
+def test_of_a_run_that_several_processes_tried_done_counts_most_and_then_what_came_first() -> None:
+    report = GridReport(failed={"a": "no memory"}, failure_code=4)
+    report.merge(GridReport(failed={"a": "no file", "b": "no file"}, failure_code=3))
+    report.merge(GridReport(found=["c"]))
+    report.merge(GridReport(done=["c"]))
+    assert (report.failed, report.failure_code) == ({"a": "no memory", "b": "no file"}, 4)
+    assert (report.done, report.found) == (["c"], [])
+    report.merge(GridReport(done=["a", "b"]))
+    assert (report.failed, report.failure_code, report.ended) == ({}, 0, {"a", "b", "c"})
+
+
+@pytest.mark.slow
+def test_a_run_that_two_blocks_ask_for_different_metrics_is_one_run(cells: list[RunConfig], store: Store) -> None:
+    asked = [*cells[:2], replace(cells[0], metrics=("accuracy", "tow"))]
+    report = run_groups([[cell] for cell in asked], store, CPU, workers=2)
+    assert (len(report.ended), report.remaining, report.failed) == (2, 0, {})
+    assert "tow" in store.load(identity(cells[0], store)).result
+
+
 class Elsewhere:
-    """Another process on the same store: it holds claims, computes a cell, and gives its claims back."""
+    """Another process on the same store: it holds leases, computes a cell, and gives its leases back."""
 
     def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         self.store, self.held = Store(store.root), ExitStack()
@@ -278,17 +323,17 @@ def test_a_cell_that_another_process_has_comes_last_and_is_found(
     assert (report.remaining, report.interrupted) == (0, False)
 
 
-def test_a_cell_that_appears_between_the_look_and_the_claim_is_found(
+def test_a_cell_that_appears_between_the_look_and_the_lease_is_found(
     cells: list[RunConfig], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, other = Workspace.claim, Store(store.root)
+    real, other = Workspace.lease, Store(store.root)
 
-    def claim(workspace: Workspace, name: str) -> Any:
+    def lease(workspace: Workspace, name: str) -> Any:
         if name == identity(cells[0], store) and workspace.store is store:
             run(cells[0], other, CPU)
         return real(workspace, name)
 
-    monkeypatch.setattr(Workspace, "claim", claim)
+    monkeypatch.setattr(Workspace, "lease", lease)
     report = compute_all(cells[:1], store)
     assert (report.done, len(report.found)) == ([], 1)
 

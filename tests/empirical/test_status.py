@@ -1,4 +1,4 @@
-"""Where a study stands, from records and claims alone."""
+"""Where a study stands, from records and leases alone."""
 
 import os
 from dataclasses import replace
@@ -79,7 +79,7 @@ def test_a_run_that_is_made_anew_counts_as_running(recipe: Recipe, store: Store)
         assert seen(recipe, store).counts == {"running": 1, "pending": 3}
 
 
-def test_a_claim_whose_owner_fell_silent_is_nobody_at_work(recipe: Recipe, store: Store) -> None:
+def test_a_lease_whose_owner_fell_silent_is_nobody_at_work(recipe: Recipe, store: Store) -> None:
     first = Workspace(store, CPU).identified(recipe.runs()[0])
     with store.lease(run_id("unlearn", first)):
         (marker,) = store.leases.folder.glob("*.claim")
