@@ -98,18 +98,28 @@ def run_groups(
     for config in configs:
         check_run(config)
     workspace = Workspace(store, runtime, deadline, patient=False)
-    missing = sum(not _is_there(config, workspace) for config in configs) if workers > 1 else 0
-    # Processes that find every run there would each load torch for nothing.
-    return _in_processes(groups, workspace, min(workers, missing)) if missing > 1 else run_all(configs, workspace)
+    if workers == 1:
+        return run_all(configs, workspace)
+    # Workers get what is missing: each that finds every run there would load torch for nothing.
+    there = {id(config): _found(config, workspace) for config in configs}
+    missing = [part for group in groups if (part := [config for config in group if not there[id(config)]])]
+    count = min(workers, sum(map(len, missing)))
+    report = (
+        _in_processes(missing, workspace, count)
+        if count > 1
+        else run_all([one for part in missing for one in part], workspace)
+    )
+    report.merge(GridReport(found=[identity for identity in there.values() if identity]))
+    return report
 
 
-def _is_there(config: RunConfig, workspace: Workspace) -> bool:
-    """Return whether the store has a run with every metric; what cannot be read is left to the run's own attempt."""
+def _found(config: RunConfig, workspace: Workspace) -> str | None:
+    """Return the id of a run that the store has with every metric; what cannot be read is left to the run's attempt."""
     with suppress(ReproError, OSError):
         config = workspace.identified(config)
         found = workspace.store.find(workspace.runtime.kind, config)
-        return found is not None and complete(found, config)
-    return False
+        return run_id(workspace.runtime.kind, config) if found is not None and complete(found, config) else None
+    return None
 
 
 def run_all(
