@@ -91,8 +91,10 @@ class Store:
         try:
             nearest = next((place for place in (root, *root.parents) if _is_there(place)), root)
             probe = nearest / f".probe.{process_tag()}"
-            probe.write_bytes(b"")
-            probe.unlink()
+            try:
+                probe.write_bytes(MARKED)  # a full disk still takes an empty file
+            finally:
+                probe.unlink(missing_ok=True)
         except OSError as error:
             reason = error.strerror or type(error).__name__
             message = f"store = {str(self.root)!r}: cannot be written ({reason}); choose another with --store"
