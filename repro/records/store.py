@@ -91,10 +91,8 @@ class Store:
         try:
             nearest = next((place for place in (root, *root.parents) if _is_there(place)), root)
             probe = nearest / f".probe.{process_tag()}"
-            try:
-                probe.write_bytes(MARKED)  # a full disk still takes an empty file
-            finally:
-                probe.unlink(missing_ok=True)
+            probe.write_bytes(b"")  # on a full disk too: what is finished is found there still
+            probe.unlink()
         except OSError as error:
             reason = error.strerror or type(error).__name__
             message = f"store = {str(self.root)!r}: cannot be written ({reason}); choose another with --store"
