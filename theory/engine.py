@@ -246,7 +246,7 @@ class Seed:
 Legs = list[tuple[NeuronRule, int]]  # rules in order, each with its epochs
 
 
-class Plan(NamedTuple):
+class PhasePlan(NamedTuple):
     """A phase before it begins.
 
     Attributes:
@@ -264,12 +264,12 @@ class Plan(NamedTuple):
     probing: Probe | None = None
 
 
-def pretrain_plan(seed: Seed) -> Plan:
+def pretrain_plan(seed: Seed) -> PhasePlan:
     """Return the pretraining of a seed, on all samples."""
     return trained_plan(seed.key, *_plain_training(seed, seed.key.n))
 
 
-def retrain_plan(seed: Seed) -> Plan:
+def retrain_plan(seed: Seed) -> PhasePlan:
     """Return the same training on the retain samples alone, of which only the end is measured."""
     plan = trained_plan(seed.key, *_plain_training(seed, seed.key.n_retain))
     return plan if seed.key.pretrain_stop_loss is not None else plan._replace(epochs=plan.epochs[-1:])
@@ -280,7 +280,7 @@ def _plain_training(seed: Seed, count: int) -> tuple[Schedule, np.ndarray]:
     return pretrain_schedule(seed.key, seed.drawn.problem.labels, rng, members=members), members
 
 
-def trained_plan(key: TheoryConfig, schedule: Schedule, members: np.ndarray) -> Plan:
+def trained_plan(key: TheoryConfig, schedule: Schedule, members: np.ndarray) -> PhasePlan:
     """Return a pretraining on given batches of `members`, which ends at the training loss that the settings name."""
     shares = np.array([np.mean(members < key.n_retain), np.mean(members >= key.n_retain)])
 
@@ -289,7 +289,7 @@ def trained_plan(key: TheoryConfig, schedule: Schedule, members: np.ndarray) -> 
         return key.pretrain_stop_loss is not None and loss <= key.pretrain_stop_loss
 
     epochs = checkpoint_epochs(key.pretrain_epochs, key.checkpoint_every)
-    return Plan(schedule, pretrain_legs(key), epochs, is_trained)
+    return PhasePlan(schedule, pretrain_legs(key), epochs, is_trained)
 
 
 def pretrain_legs(key: TheoryConfig) -> Legs:
@@ -302,12 +302,12 @@ def unlearn_legs(config: TheoryConfig) -> Legs:
     return [(make_rule(config.unlearn, config, rho=config.rho), config.epochs)]
 
 
-def unlearn_plan(seed: Seed, config: TheoryConfig) -> Plan:
+def unlearn_plan(seed: Seed, config: TheoryConfig) -> PhasePlan:
     """Return the unlearning of a seed, which ends at the forget level that the settings name."""
     level = config.stop_forget_error
     epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
     probing = Probe(seed.schedule(config, "probe"), config.probe_rho_scale * config.rho_th)
-    return Plan(seed.schedule(config, "unlearn"), unlearn_legs(config), epochs,
+    return PhasePlan(seed.schedule(config, "unlearn"), unlearn_legs(config), epochs,
                 lambda found: level is not None and found["forget_error"] >= level, probing)  # fmt: skip
 
 
@@ -343,7 +343,7 @@ def unlearn(seed: Seed, config: TheoryConfig, pretrained: Phase) -> Phase:
     return from_the_start(config, pretrained, phase)
 
 
-def train(seed: Seed, config: TheoryConfig, state: NetworkState, plan: Plan) -> Phase:
+def train(seed: Seed, config: TheoryConfig, state: NetworkState, plan: PhasePlan) -> Phase:
     """Advance a state in place from checkpoint to checkpoint, until the end, the plan's own end or divergence."""
     from theory.measure import measure
 

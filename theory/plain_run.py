@@ -14,8 +14,8 @@ from theory.draw import draw
 from theory.engine import (
     Legs,
     Phase,
+    PhasePlan,
     Phases,
-    Plan,
     Seed,
     Trajectory,
     collected,
@@ -84,7 +84,7 @@ def _alike(legs_of, configs: Sequence[TheoryConfig]) -> list[list[TheoryConfig]]
 
 
 def _train(
-    config: TheoryConfig, seeds: Sequence[Seed], plans: Sequence[Plan], legs: Sequence[Legs],
+    config: TheoryConfig, seeds: Sequence[Seed], plans: Sequence[PhasePlan], legs: Sequence[Legs],
     states: Sequence[Sequence[NetworkState]],
 ) -> list[list[Phase]]:  # fmt: skip
     """Advance K networks of each of S seeds from checkpoint to checkpoint; return K phases of each seed.

@@ -20,7 +20,7 @@ QUANTITIES = ("pretrained, test_error", "final, test_error", "final, forget_erro
 Numbers = Mapping[str, Any]
 
 
-class Term(NamedTuple):
+class Feature(NamedTuple):
     """A feature's range in the fitted settings, and its coefficients: `shift` in b, `log_scale` in a."""
 
     low: float
@@ -35,18 +35,18 @@ class ErrorModel(NamedTuple):
     Attributes:
         factor: half-width in units of the scale `exp(a.x)`.
         shift, log_scale: constants in `b.x` and in `a.x`.
-        terms: from the name of a feature to its term.
+        terms: from the name of a feature to its coefficients.
     """
 
     factor: float
     shift: float
     log_scale: float
-    terms: Mapping[str, Term]
+    terms: Mapping[str, Feature]
 
     @classmethod
     def of(cls, told: Numbers) -> "ErrorModel":
         """Return the model that a record or `error_models.json` tells of."""
-        terms = {name: Term(*term) for name, term in told["terms"].items()}
+        terms = {name: Feature(*term) for name, term in told["terms"].items()}
         return cls(told["factor"], told["shift"], told["log_scale"], terms)
 
     def interval(self, predicted: float, features: Numbers) -> tuple[float, float]:

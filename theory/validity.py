@@ -19,7 +19,7 @@ from theory.engine import simulate_many
 from theory.predict import as_result, predict_many, unpredictable
 from theory.stats import mean_and_error, quadrature_error
 from theory.tables import columns
-from theory.trust import LEVEL, QUANTITIES, ErrorModel, Term, stage_features
+from theory.trust import LEVEL, QUANTITIES, ErrorModel, Feature, stage_features
 
 KIND = "theory_validity"
 VERSION = 5  # of the settings and of what is measured; another one makes another record
@@ -113,7 +113,7 @@ def fit(rows: Rows, quantity: str) -> ErrorModel:
     last = min(int(np.ceil((len(ratios) + 1) * LEVEL)), len(ratios)) - 1
     (b_0, b), (a_0, a) = _shift_and_scale(x, errors, FLOOR[metric])
     rows_of_terms = np.stack([x.min(axis=0), x.max(axis=0), b, a], axis=1)
-    terms = {name.removeprefix(f"{stage}: "): Term(*map(_short, row))
+    terms = {name.removeprefix(f"{stage}: "): Feature(*map(_short, row))
              for name, row in zip(names, rows_of_terms, strict=True)}  # fmt: skip
     return ErrorModel(_short(np.sort(ratios)[last]), _short(b_0), _short(a_0), terms)
 

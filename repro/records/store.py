@@ -91,7 +91,7 @@ class Store:
         try:
             nearest = next((place for place in (root, *root.parents) if _is_there(place)), root)
             probe = nearest / f".probe.{process_tag()}"
-            probe.write_bytes(b"")
+            probe.write_bytes(b"")  # on a full disk too: what is finished is found there still
             probe.unlink()
         except OSError as error:
             reason = error.strerror or type(error).__name__

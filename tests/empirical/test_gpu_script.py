@@ -118,6 +118,7 @@ def test_what_another_torch_or_other_code_measured_is_measured_again(
     assert gpu.recorded(store, config) is None
 
 
+@pytest.mark.slow
 def test_a_failing_test_stops_nothing_and_one_that_hangs_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -113,6 +113,7 @@ def test_klom_is_the_divergence_of_a_roles_margins_from_those_of_retrained_model
     assert found["klom_models"] == 10, "on either side: no model meets one of its own seed"
 
 
+@pytest.mark.slow
 def test_ulira_tells_nothing_apart_where_nothing_differs() -> None:
     """And the AUC of each bootstrap sample is the share of drawn pairs of margins that stand the right way round."""
     runs = pool(0.0, models=60, images=100)

@@ -102,6 +102,7 @@ def test_a_torch_that_chose_its_kernels_already_is_refused(
         run(small(portable=True), workspace.store, workspace=workspace)
 
 
+@pytest.mark.slow
 def test_the_command_line_sets_the_environment_itself(tmp_path: Path) -> None:
     """A user says `--portable`, and the record says under which kernels it was made, in a worker's process too."""
     recipe = tmp_path / "mine.toml"

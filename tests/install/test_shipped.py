@@ -172,6 +172,7 @@ POSIX_NAMES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_everything_imports_as_on_windows() -> None:
     """The packages of others are imported first: they know their systems; macOS has `resource` and counts in bytes."""
     folders = [ROOT / top for top in ("repro", "theory", "empirical", "figures")]

@@ -95,6 +95,7 @@ def test_every_point_has_its_z_and_what_is_no_pair_is_named(store: Path, capsys:
     assert len(rows) == 6 + 7
 
 
+@pytest.mark.slow
 def test_momentum_has_its_theory_and_a_setting_refused_before_is_asked_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -278,11 +278,13 @@ def writer(root: Path, runs: int) -> Iterator[None]:
     """Let another process rewrite some runs, from its first one on, and kill it at the end."""
     process = multiprocessing.get_context("spawn").Process(target=save_forever, args=(str(root), runs))
     process.start()
-    while not list(root.glob("runs/*/result.json")):
-        time.sleep(0.005)
-    yield
-    process.kill()
-    process.join()
+    try:
+        while process.is_alive() and not list(root.glob("runs/*/result.json")):
+            time.sleep(0.005)
+        yield
+    finally:
+        process.kill()
+        process.join()
     assert process.exitcode == -signal.SIGKILL
 
 

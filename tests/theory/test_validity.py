@@ -10,7 +10,7 @@ from theory.config import TheoryConfig
 from theory.engine import simulate
 from theory.predict import WEAK_ALPHA, as_result, predict, unpredictable
 from theory.tables import rows_of
-from theory.trust import LEVEL, MODELS, QUANTITIES, ErrorModel, Term, stage_features, with_intervals
+from theory.trust import LEVEL, MODELS, QUANTITIES, ErrorModel, Feature, stage_features, with_intervals
 
 SMALL = {"d": 400, "n": 20, "n_forget": 4, "signal_strength": 1.0, "m": 4, "directions": 64, "epochs": 20}
 QUANTITY = "final, test_error"
@@ -40,7 +40,7 @@ def test_the_fit_finds_where_errors_are_large_and_which_sign_they_have():
 
 
 def test_an_interval_extrapolates_no_feature_and_stays_an_error():
-    model = ErrorModel(2.0, 0.0, np.log(0.01), {"x": Term(0.0, 1.0, 0.0, 1.0)})
+    model = ErrorModel(2.0, 0.0, np.log(0.01), {"x": Feature(0.0, 1.0, 0.0, 1.0)})
     assert model.interval(0.5, {"x": 50.0}) == pytest.approx((0.5 - 0.02 * np.e, 0.5 + 0.02 * np.e))
     assert model.interval(0.5, {"x": -50.0}) == pytest.approx((0.48, 0.52))
     assert model.interval(0.001, {"x": 0.0})[0] == 0.0

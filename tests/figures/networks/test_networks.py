@@ -97,6 +97,7 @@ def test_at_most_five_rules_are_drawn_and_the_rest_are_named(run: Make, records_
     assert "Rules in the tables only: SAM 0.2." in drawn.caption
 
 
+@pytest.mark.slow
 def test_every_network_figure_names_the_accuracy_of_its_originals(drawing: Draw) -> None:
     networks = [name for name, entry in FIGURES.items() if entry.home.startswith("figures.networks")]
     lacking = [name for name in networks if "Test accuracy of the originals in percent:" not in drawing(name).caption]
