@@ -24,7 +24,7 @@ from repro.records.store import Store
 from theory.config import TheoryConfig
 from theory.engine import simulate_many
 from theory.predict import predict_many
-from theory.study import CELLS
+from theory.study import RULE_PAIRS
 
 COMMAND = [sys.executable, "-c", "from repro.commands.cli import main; main()", "theory", "--signal-strength", "0.5"]
 FIGURE = "; import matplotlib.figure, pandas"
@@ -90,7 +90,7 @@ def best(function: Callable[[], Any], repeats: int) -> float:
 
 def parts(repeats: int) -> dict[str, float]:
     """Return the ratio of parts: the simulation of a study against its prediction."""
-    cells = [TheoryConfig(pretrain=before, unlearn=after) for before, after in CELLS]
+    cells = [TheoryConfig(pretrain=before, unlearn=after) for before, after in RULE_PAIRS]
     return {
         "simulation_over_prediction": round(
             best(lambda: simulate_many(cells), repeats) / best(lambda: predict_many(cells), repeats), 2

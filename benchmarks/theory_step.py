@@ -22,7 +22,7 @@ from repro.records.provenance import collect
 from repro.records.store import Store
 from theory.config import TheoryConfig
 from theory.draw import draw, generator
-from theory.dynamics import advance
+from theory.dynamics import advance_network
 from theory.stats import slope
 from theory.training import copy_state, make_rule, start_state, unlearn_schedule
 
@@ -47,12 +47,12 @@ def engine_time(config: TheoryConfig, rule_name: str = "sam", repeats: int = 15)
     drawn = draw(config, 0)
     schedule = unlearn_schedule(config, drawn.problem.labels, generator(0, "benchmark"))
     rule, start = make_rule(rule_name, config, rho=config.rho), start_state(drawn.start)
-    advance(drawn.problem, copy_state(start), schedule, rule, 0, 2)
+    advance_network(drawn.problem, copy_state(start), schedule, rule, 0, 2)
     times, state = [], start
     for _ in range(repeats):
         state = copy_state(start)
         begin = time.process_time()
-        advance(drawn.problem, state, schedule, rule, 0, STEPS)
+        advance_network(drawn.problem, state, schedule, rule, 0, STEPS)
         times.append((time.process_time() - begin) / STEPS)
     return 1e6 * min(times), float(np.mean(state.V > 0))
 

@@ -12,7 +12,7 @@ from repro.records.store import Store
 from theory.config import TheoryConfig
 from theory.engine import simulate_many
 from theory.stats import quadrature_error
-from theory.study import CELLS
+from theory.study import RULE_PAIRS
 from theory.tables import columns
 
 KIND = "theory_quadrature"
@@ -20,7 +20,7 @@ MANY = 2**15  # points of the value that is taken as true
 RANDOM = 50  # settings drawn at random
 VERSION = 1  # of the settings and of what is measured
 SETTINGS: tuple[dict[str, Any], ...] = (
-    *({"pretrain": before, "unlearn": after} for before, after in CELLS),
+    *({"pretrain": before, "unlearn": after} for before, after in RULE_PAIRS),
     {"unlearn": "sam", "signal_strength": 0.25},
     {"unlearn": "sam", "signal_strength": 1.0},
     {"pretrain": "sam", "unlearn": "minmax"},
@@ -72,10 +72,10 @@ def run_accuracy(store: Store, *, seeds: int = 20, first_seed: int = 0) -> Recor
         begin = time.perf_counter()
         named = [TheoryConfig(**setting) for setting in SETTINGS]
         drawn = [TheoryConfig(**setting) for setting in random_settings()]
-        rows = _measure([cell.changed(seeds=seeds, first_seed=first_seed, checkpoint_every=10**6)
-                         for cell in (*named, *drawn)])  # fmt: skip
-        for row, cell in zip(rows, (*named, *drawn), strict=True):
-            row["drawn"] = cell in drawn
+        rows = _measure([setting.changed(seeds=seeds, first_seed=first_seed, checkpoint_every=10**6)
+                         for setting in (*named, *drawn)])  # fmt: skip
+        for row, setting in zip(rows, (*named, *drawn), strict=True):
+            row["drawn"] = setting in drawn
         biases = np.array([row["bias"] for row in rows])
         points = {"points": TheoryConfig.directions, "points_of_the_truth": MANY}
         result = {"seeds": seeds, "settings": len(rows), **points, "rms_bias": float(np.sqrt(np.mean(biases**2))),
@@ -85,18 +85,18 @@ def run_accuracy(store: Store, *, seeds: int = 20, first_seed: int = 0) -> Recor
     return found
 
 
-def _measure(cells: list[TheoryConfig]) -> list[dict[str, Any]]:
+def _measure(settings: list[TheoryConfig]) -> list[dict[str, Any]]:
     few, many = (simulate_many(group, description=f"{len(group)} settings, {group[0].directions} points", oracle=False)
-                 for group in (cells, [cell.changed(directions=MANY) for cell in cells]))  # fmt: skip
+                 for group in (settings, [setting.changed(directions=MANY) for setting in settings]))  # fmt: skip
     rows, usual = [], asdict(TheoryConfig())
-    for cell, one, other in zip(cells, few, many, strict=True):
+    for setting, one, other in zip(settings, few, many, strict=True):
         errors = one.final("test_error")
         finite = np.isfinite(errors)
         off, count = (errors - other.final("test_error"))[finite], max(int(finite.sum()), 2)
-        own = {name: value for name, value in asdict(cell).items() if value != usual[name]}
-        setting = ", ".join(f"{name} = {value}" for name, value in own.items() if name != "checkpoint_every")
+        own = {name: value for name, value in asdict(setting).items() if value != usual[name]}
+        changes = ", ".join(f"{name} = {value}" for name, value in own.items() if name != "checkpoint_every")
         rows.append({
-            "setting": setting or "the default", "seeds": int(finite.sum()),
+            "setting": changes or "the default", "seeds": int(finite.sum()),
             "test_error": float(errors[finite].mean()),
             "test_error_se": float(errors[finite].std(ddof=1) / count**0.5),
             "test_error_quadrature": quadrature_error(one.final("test_error_quadrature").tolist()),

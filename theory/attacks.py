@@ -79,7 +79,7 @@ def relearning(config: TheoryConfig, draw: Draw, state: NetworkState) -> float:
 
     The step is `eta / FINE`, without momentum or weight decay, and `FINE` steps are an epoch.
     """
-    from theory.dynamics import advance
+    from theory.dynamics import advance_network
 
     state, everyone = copy_state(state), np.arange(config.n_retain, config.n)[None]
     schedule = plain_schedule(config, draw.problem.labels, everyone, per_epoch=1)
@@ -87,6 +87,6 @@ def relearning(config: TheoryConfig, draw: Draw, state: NetworkState) -> float:
     for step in range(FINE * MOST_EPOCHS):
         if np.mean(forget_margins(draw, state) <= 0.0) <= FITTED:
             return step / FINE
-        if advance(draw.problem, state, schedule, rule, 0, 1) >= 0:
+        if advance_network(draw.problem, state, schedule, rule, 0, 1) >= 0:
             break
     return float(MOST_EPOCHS)

@@ -38,17 +38,17 @@ def benign_alpha(config: TheoryConfig, store: Store) -> Record:
     found = store.find(KIND, identity)
     if found is None:
         store.ensure_writable()
-        cells = [base.changed(pretrain=before, unlearn=rule) for before in ("sgd", "sam") for rule in RULES]
-        predicted = thresholds(cells, _predicted) if not unpredictable(base) else [{} for _ in cells]
-        simulated = thresholds(cells, _simulated)
-        rows = [{"pretrain": cell.pretrain, "rule": RULES[cell.unlearn]} | _named(ours, "predicted")
+        settings = [base.changed(pretrain=before, unlearn=rule) for before in ("sgd", "sam") for rule in RULES]
+        predicted = thresholds(settings, _predicted) if not unpredictable(base) else [{} for _ in settings]
+        simulated = thresholds(settings, _simulated)
+        rows = [{"pretrain": setting.pretrain, "rule": RULES[setting.unlearn]} | _named(ours, "predicted")
                 | _named(theirs, "simulated")
-                for cell, ours, theirs in zip(cells, predicted, simulated, strict=True)]  # fmt: skip
+                for setting, ours, theirs in zip(settings, predicted, simulated, strict=True)]  # fmt: skip
         found = store.save(KIND, identity, result={"rows": rows}, provenance=collect(study="theory-alpha"))
     return found
 
 
-def thresholds(cells: Sequence[TheoryConfig], measure: Measure) -> list[dict[str, float | None]]:
+def thresholds(settings: Sequence[TheoryConfig], measure: Measure) -> list[dict[str, float | None]]:
     """Return the smallest benign alpha of each setting, with the errors there; all are measured together.
 
     Args:
@@ -59,24 +59,24 @@ def thresholds(cells: Sequence[TheoryConfig], measure: Measure) -> list[dict[str
         `alpha`, `test_error`, `forget_error` and `forget_error_se`; errors are those at alpha = 1 where no alpha is
         benign. A diverged seed makes an alpha harmful.
     """
-    there = _errors(cells, np.ones(len(cells)), measure)
+    there = _errors(settings, np.ones(len(settings)), measure)
     none = np.array([not found["test_error"] <= ERROR_LEVEL for found in there])
 
     def is_harmful(alphas: np.ndarray) -> np.ndarray:
-        found = _errors(cells, alphas, measure)
+        found = _errors(settings, alphas, measure)
         harmful = np.array([not one["test_error"] <= ERROR_LEVEL for one in found])
         for place in np.flatnonzero(~harmful & ~none):
             there[place] = found[place]
         return harmful
 
-    highest = np.where(is_harmful(np.zeros(len(cells))) | none, 1.0, 0.0)
+    highest = np.where(is_harmful(np.zeros(len(settings))) | none, 1.0, 0.0)
     _, alphas = bisect(is_harmful, np.where(none, 1.0, 0.0), highest, TOLERANCE)
     return [{"alpha": None if missing else float(alpha)} | _plain(found)
             for missing, alpha, found in zip(none, alphas, there, strict=True)]  # fmt: skip
 
 
-def _errors(cells: Sequence[TheoryConfig], alphas: np.ndarray, measure: Measure) -> list[dict[str, float]]:
-    ends = measure([cell.changed(alpha=float(alpha)) for cell, alpha in zip(cells, alphas, strict=True)])
+def _errors(settings: Sequence[TheoryConfig], alphas: np.ndarray, measure: Measure) -> list[dict[str, float]]:
+    ends = measure([setting.changed(alpha=float(alpha)) for setting, alpha in zip(settings, alphas, strict=True)])
     found = []
     for test, forget in ends:
         mean, error = mean_and_error(forget.tolist())
@@ -85,15 +85,15 @@ def _errors(cells: Sequence[TheoryConfig], alphas: np.ndarray, measure: Measure)
     return found
 
 
-def _simulated(cells: Sequence[TheoryConfig]) -> list[Ends]:
+def _simulated(settings: Sequence[TheoryConfig]) -> list[Ends]:
     from theory.engine import simulate_many
 
-    runs = simulate_many(cells, oracle=False)
+    runs = simulate_many(settings, oracle=False)
     return [(run.final("test_error"), run.final("forget_error")) for run in runs]
 
 
-def _predicted(cells: Sequence[TheoryConfig]) -> list[Ends]:
-    return [(found.metrics["test_error"][-1:], found.metrics["forget_error"][-1:]) for found in predict_many(cells)]
+def _predicted(settings: Sequence[TheoryConfig]) -> list[Ends]:
+    return [(found.metrics["test_error"][-1:], found.metrics["forget_error"][-1:]) for found in predict_many(settings)]
 
 
 def _plain(found: dict[str, float]) -> dict[str, float | None]:

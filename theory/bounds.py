@@ -13,15 +13,15 @@ S_0 = 0.93  # strength at the boundary of SGD where the start is negligible
 OVERLAP = 0.6  # of the learned weights of two neurons of one sign; the closed forms' share of active neurons, too
 
 
-def sgd_boundary(cell: TheoryConfig) -> float:
+def sgd_boundary(setting: TheoryConfig) -> float:
     """Return the |phi| from which SGD overfits benignly, `d^(1/4) n^(-1/4) P sigma_p` times C1 (Theorem 3.2).
 
     Simulation agrees with (P - 1) in the place of P, which is the number of noise patches; the paper writes P.
     """
-    return (cell.d / cell.n) ** 0.25 * cell.patches * cell.sigma_p
+    return (setting.d / setting.n) ** 0.25 * setting.patches * setting.sigma_p
 
 
-def sam_boundary(cell: TheoryConfig) -> float:
+def sam_boundary(setting: TheoryConfig) -> float:
     """Return the |phi| from which SAM's test error is low, `Omega(1)`: a constant (Theorem 3.3)."""
     return 1.0
 
@@ -39,7 +39,7 @@ def alpha_gap(ratio: float) -> float:
     return math.sqrt(ratio)
 
 
-def random_start_boundary(cell: TheoryConfig) -> float:
+def random_start_boundary(setting: TheoryConfig) -> float:
     """Return the |phi| at which SAM's test error crosses 0.1 while the loss is far from small.
 
     The signal must outgrow the noise of the random weights, not anything learned from noise:
@@ -48,9 +48,11 @@ def random_start_boundary(cell: TheoryConfig) -> float:
 
     where 1.28 is the normal quantile of 0.9. It holds at fixed epochs; a network trained to a small loss is beyond it.
     """
-    steps = cell.pretrain_epochs * -(-cell.n // cell.batch_size)
-    scatter = (cell.patches - 1) * cell.sigma_p * cell.sigma_0 * math.sqrt(cell.d * (1 - 1 / math.pi) / cell.m)
-    return math.sqrt(4 * cell.m * 1.28 * scatter / (cell.eta * steps)) if steps and cell.eta else float("nan")
+    steps = setting.pretrain_epochs * -(-setting.n // setting.batch_size)
+    scatter = (
+        (setting.patches - 1) * setting.sigma_p * setting.sigma_0 * math.sqrt(setting.d * (1 - 1 / math.pi) / setting.m)
+    )
+    return math.sqrt(4 * setting.m * 1.28 * scatter / (setting.eta * steps)) if steps and setting.eta else float("nan")
 
 
 def crossover_strength(ratio: float, m: int) -> float:

@@ -113,7 +113,7 @@ class TheoryConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        self.pretrain_legs()
+        self.pretrain_phases()
         if self.n_forget >= self.n:
             raise reject("n_forget", self.n_forget, f"in [1, n - 1 = {self.n - 1}]")
         check_seeds(self)
@@ -144,7 +144,7 @@ class TheoryConfig:
         widest = max(("seeds", "directions"), key=lambda name: getattr(self, name))
         refuse_cost(widest, getattr(self, widest), kept * 8e-9, 1e3, unit="GB of memory")
         refuse_cost("patches", self.patches, (self.n * self.noise_vectors) ** 2 * 8e-9, 1e3, unit="GB of memory")
-        if self.draw != "dense" and NEEDS_VECTORS in (self.unlearn, *(name for name, _, _ in self.pretrain_legs())):
+        if self.draw != "dense" and NEEDS_VECTORS in (self.unlearn, *(name for name, _, _ in self.pretrain_phases())):
             raise reject("draw", self.draw, f"'dense' with {NEEDS_VECTORS}", "or take asam, which scales whole neurons")
         if self.draw == "dense" and self.d > 10**6:
             raise reject("draw", self.draw, "'bartlett' when d > 1000000", "explicit vectors would not fit in memory")
@@ -237,13 +237,13 @@ class TheoryConfig:
         """Return the number of retain samples."""
         return self.n - self.n_forget
 
-    def pretrain_legs(self) -> list[tuple[str, float, int]]:
+    def pretrain_phases(self) -> list[tuple[str, float, int]]:
         """Return the rules of pretraining in order, each with its radius in the units of a weight and its epochs.
 
         Raises:
             ConfigError: for a schedule that cannot be read, an unknown rule or a radius that is not a number >= 0.
         """
-        legs = []
+        phases = []
         for label, epochs in parse_schedule(self.pretrain, self.pretrain_epochs, "pretrain"):
             name, dash, radius = label.partition("-")
             choose("pretrain", name, PRETRAIN_RULES)
@@ -254,8 +254,8 @@ class TheoryConfig:
                     "sgd, sam, asam, sam-R or asam-R, where R >= 0 is a radius in units of rho_th",
                 )  # fmt: skip
             scale = number if dash else self.pretrain_rho_scale
-            legs.append((name, scale * self.rho_th, epochs))
-        return legs
+            phases.append((name, scale * self.rho_th, epochs))
+        return phases
 
     def pretrain_key(self) -> "TheoryConfig":
         """Return this config with every unlearning field at its default: equal keys share their pretraining."""
@@ -296,28 +296,28 @@ def checkpoint_epochs(epochs: int, every: int = 5) -> list[int]:
 CHEN_LEARNING_RATE = 0.01
 
 
-def default_clock(cell: TheoryConfig) -> TheoryConfig:
+def default_clock(config: TheoryConfig) -> TheoryConfig:
     """Return the setting as it is: a learning rate proportional to 1/d and the epochs it names."""
-    return cell
+    return config
 
 
-def fixed_clock(cell: TheoryConfig) -> TheoryConfig:
+def fixed_clock(config: TheoryConfig) -> TheoryConfig:
     """Return the setting at the learning rate of Chen et al. 2023, whatever d is."""
-    return cell.changed(eta_scale=CHEN_LEARNING_RATE * cell.d)
+    return config.changed(eta_scale=CHEN_LEARNING_RATE * config.d)
 
 
-def scaled_clock(cell: TheoryConfig, power: float = 0.5) -> TheoryConfig:
+def scaled_clock(config: TheoryConfig, power: float = 0.5) -> TheoryConfig:
     """Return the setting at a learning rate proportional to 1/d, trained longer in proportion to d^power.
 
     A signal of fixed strength s learns in `1 / (eta |phi|^2) ~ sqrt(d)` epochs, a signal of fixed |phi| in `~ d`.
     """
-    longer = (cell.d / 4000) ** power
-    return cell.changed(pretrain_epochs=round(cell.pretrain_epochs * longer), epochs=round(cell.epochs * longer))
+    longer = (config.d / 4000) ** power
+    return config.changed(pretrain_epochs=round(config.pretrain_epochs * longer), epochs=round(config.epochs * longer))
 
 
-def linear_clock(cell: TheoryConfig) -> TheoryConfig:
+def linear_clock(config: TheoryConfig) -> TheoryConfig:
     """Return the setting at a learning rate proportional to 1/d, trained longer in proportion to d."""
-    return scaled_clock(cell, power=1.0)
+    return scaled_clock(config, power=1.0)
 
 
 @dataclass(frozen=True)

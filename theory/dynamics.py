@@ -72,7 +72,7 @@ class StepArrays(NamedTuple):
     moves: np.ndarray  # (B,)
 
 
-def advance(
+def advance_network(
     problem: Problem, state: NetworkState, schedule: Schedule, rule: NeuronRule, first: int, last: int,
     velocity: Velocity | None = None, start: InitialWeights | None = None,
 ) -> int:  # fmt: skip
@@ -103,8 +103,8 @@ def curved(problem: Problem) -> float | None:
 
 @compiled
 def _take_steps(problem, power, state, schedule, rule, first, last, velocity, start):
-    """Take steps between which no neuron changes sides; return as `advance` does."""
-    work = _workspace(state.mask.size, schedule.samples.shape[1])
+    """Take steps between which no neuron changes sides; return as `advance_network` does."""
+    work = _step_arrays(state.mask.size, schedule.samples.shape[1])
     for t in range(first, last):
         _gather(problem, state, schedule.samples[t], schedule.loss_labels, work)
         if velocity is not None:
@@ -162,7 +162,7 @@ def probe(
         rho: radius.
     """
     neurons = state.mask.size
-    work = _workspace(neurons, schedule.samples.shape[1])
+    work = _step_arrays(neurons, schedule.samples.shape[1])
     pairs, active, perturbed = np.zeros((2, 2)), np.zeros((2, 2)), np.zeros((2, 2))
     joint, predicted = np.zeros((2, 2)), np.zeros((2, 2))
     depth, threshold = np.zeros((2, 2)), np.zeros((2, 2))  # sums of V and of V_c over the pairs active at W
@@ -198,7 +198,7 @@ def probe(
 
 
 @inlined
-def _workspace(N, B):
+def _step_arrays(N, B):
     order = np.empty(B, np.int64)
     for b in range(B):
         order[b] = b
@@ -280,7 +280,7 @@ def _gradient(problem, power, u, V, work, gp, gq):
             other_plus += sign * (0.0 if u[1, a] <= 0.0 else u[1, a])
             other_minus += sign * (0.0 if u[1, a] >= 0.0 else -u[1, a])
     if problem.vectors > 1:
-        _pool(f, problem.vectors)
+        _sum_vectors(f, problem.vectors)
     output, retain_plus, retain_minus, forget_plus, forget_minus = 0.0, 0.0, 0.0, 0.0, 0.0
     for b in range(width):
         retain, positive = work.side[b] == 0, work.y[b] > 0.0
@@ -328,7 +328,7 @@ def _steepen(values, gradient, power):
 
 
 @inlined
-def _pool(f, vectors):
+def _sum_vectors(f, vectors):
     """Replace what each noise vector of a sample adds to its output by their sum; they stand next to each other."""
     for first in range(0, f.size - vectors + 1, vectors):
         total = 0.0
@@ -487,7 +487,7 @@ def _refresh_mask(problem, power, state, schedule, size):
     samples = np.empty(-(-(n - first) // LANES) * LANES, np.int64)
     for b in range(samples.size):
         samples[b] = first + b if first + b < n else first
-    work = _workspace(neurons, samples.size)
+    work = _step_arrays(neurons, samples.size)
     _gather(problem, state, samples, schedule.loss_labels, work)
     work.own[:] = 1.0
     work.c[:] = 0.0

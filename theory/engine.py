@@ -1,11 +1,11 @@
 """Simulates settings: draw, pretrain, retrain on R, unlearn, measure at checkpoints; seeds run in parallel.
 
 A job is one seed of one pretraining. Retraining starts where pretraining did; each unlearning starts from a copy of the
-pretrained state, and settings of equal sizes and epochs read the same batches. Only checkpoints can end a phase early,
+pretrained state, and settings of equal sizes and epochs read the same batches. Only checkpoints can end a stage early,
 but for divergence.
 
 Steps are compiled code, but for ASAM by entry, which numpy takes. Where nothing is compiled yet and little is asked,
-`theory.study.run_study` calls `theory.plain_run` instead: the same phases in numpy, the same numbers up to rounding.
+`theory.study.run_study` calls `theory.plain_run` instead: the same stages in numpy, the same numbers up to rounding.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from theory.training import (
     copy_state,
     forgetting_schedule,
     make_rule,
-    pieces,
+    phases_between,
     plain_schedule,
     pretrain_schedule,
-    rest,
     start_state,
     unlearn_schedule,
+    zero_velocity,
 )
 
 if TYPE_CHECKING:
@@ -98,21 +98,21 @@ class Trajectory:
         return np.abs(self.final(name, matched=matched) - self.retrained[name])
 
     def to_frame(self) -> pandas.DataFrame:
-        """Return one row a seed, phase and epoch, one column a metric."""
+        """Return one row for each seed, `phase` (pretrain or unlearn) and epoch, and one column for each metric."""
         import pandas as pd
 
-        phases = {"pretrain": (self.pretrain_epochs, self.pretrain), "unlearn": (self.epochs, self.metrics)}
+        stages = {"pretrain": (self.pretrain_epochs, self.pretrain), "unlearn": (self.epochs, self.metrics)}
         frames = []
-        for phase, (epochs, metrics) in phases.items():
+        for stage, (epochs, metrics) in stages.items():
             index = pd.MultiIndex.from_product([self.seeds, epochs], names=("seed", "epoch"))
             frame = pd.DataFrame({name: values.ravel() for name, values in metrics.items()}, index=index)
-            frames.append(frame.reset_index().assign(phase=phase))
+            frames.append(frame.reset_index().assign(phase=stage))
         return pd.concat(frames, ignore_index=True)
 
 
 @dataclass(frozen=True)
-class Phase:
-    """One training phase of one seed: values per checkpoint, and how it ended."""
+class StageResult:
+    """One stage of one seed: its values at every checkpoint, and how it ended."""
 
     state: NetworkState
     values: np.ndarray  # (metrics, checkpoints)
@@ -120,7 +120,7 @@ class Phase:
     diverged_at: int = -1
 
 
-Phases = tuple[Phase, Phase, Phase]  # of one seed: pretraining, retraining on R, unlearning
+SeedResults = tuple[StageResult, StageResult, StageResult]  # of one seed: pretraining, retraining on R, unlearning
 
 
 def simulate(config: TheoryConfig) -> Trajectory:
@@ -138,9 +138,9 @@ def simulate_many(configs: Sequence[TheoryConfig], *, description: str = "", ora
     """
     groups = grouped(configs)
     jobs = [(key, key.first_seed + i) for key in groups for i in range(key.seeds)]
-    rows: dict[TheoryConfig, list[Phases]] = {config: [] for config in configs}
+    rows: dict[TheoryConfig, list[SeedResults]] = {config: [] for config in configs}
 
-    def simulate_seed(job: tuple[TheoryConfig, int]) -> list[Phases]:
+    def simulate_seed(job: tuple[TheoryConfig, int]) -> list[SeedResults]:
         key, seed = job[0], Seed(job[0], draw(*job))
         pretrained = train(seed, key, start_state(seed.drawn.start), pretrain_plan(seed))
         retrained = nothing_retrained(key, pretrained)
@@ -152,8 +152,8 @@ def simulate_many(configs: Sequence[TheoryConfig], *, description: str = "", ora
         done = pool.map(simulate_seed, jobs)
         shown = track(done, description, total=len(jobs)) if description else done
         for (key, _), found in zip(jobs, shown, strict=True):
-            for config, phases in zip(groups[key], found, strict=True):
-                rows[config].append(phases)
+            for config, results in zip(groups[key], found, strict=True):
+                rows[config].append(results)
     return [collected(config, rows[config]) for config in configs]
 
 
@@ -197,8 +197,8 @@ def replay(config: TheoryConfig, drawn: Draw, orders: Orders) -> Trajectory:
         if getattr(config, name) != value:
             raise reject(name, getattr(config, name), f"{value}, as in the draw")
     config, labels, schedules = replace(config, seeds=1), drawn.problem.labels, []
-    for phase, make in (("pretrain", plain_schedule), ("unlearn", forgetting_schedule)):
-        rows, name = getattr(orders, phase), {"pretrain": "pretrain_epochs", "unlearn": "epochs"}[phase]
+    for stage, make in (("pretrain", plain_schedule), ("unlearn", forgetting_schedule)):
+        rows, name = getattr(orders, stage), {"pretrain": "pretrain_epochs", "unlearn": "epochs"}[stage]
         epochs = max(getattr(config, name), 1)
         if len(rows) % epochs:
             raise reject(name, epochs, f"a divisor of the {len(rows)} given steps")
@@ -243,33 +243,33 @@ class Seed:
         return self._schedules[asked]
 
 
-Legs = list[tuple[NeuronRule, int]]  # rules in order, each with its epochs
+RulePhases = list[tuple[NeuronRule, int]]  # the rules of a stage in order, each with its epochs
 
 
-class PhasePlan(NamedTuple):
-    """A phase before it begins.
+class StagePlan(NamedTuple):
+    """A stage before it begins.
 
     Attributes:
         schedule: its batches.
-        legs: its rules.
+        phases: its rules in order, each with its epochs.
         epochs: checkpoints, at which it is measured.
-        is_over: from the metrics of a checkpoint, whether the phase ends there.
+        is_over: from the metrics of a checkpoint, whether the stage ends there.
         probing: where to measure activations; None leaves them out.
     """
 
     schedule: Schedule
-    legs: Legs
+    phases: RulePhases
     epochs: list[int]
     is_over: Callable[[dict[str, Any]], Any]
     probing: Probe | None = None
 
 
-def pretrain_plan(seed: Seed) -> PhasePlan:
+def pretrain_plan(seed: Seed) -> StagePlan:
     """Return the pretraining of a seed, on all samples."""
     return trained_plan(seed.key, *_plain_training(seed, seed.key.n))
 
 
-def retrain_plan(seed: Seed) -> PhasePlan:
+def retrain_plan(seed: Seed) -> StagePlan:
     """Return the same training on the retain samples alone, of which only the end is measured."""
     plan = trained_plan(seed.key, *_plain_training(seed, seed.key.n_retain))
     return plan if seed.key.pretrain_stop_loss is not None else plan._replace(epochs=plan.epochs[-1:])
@@ -280,7 +280,7 @@ def _plain_training(seed: Seed, count: int) -> tuple[Schedule, np.ndarray]:
     return pretrain_schedule(seed.key, seed.drawn.problem.labels, rng, members=members), members
 
 
-def trained_plan(key: TheoryConfig, schedule: Schedule, members: np.ndarray) -> PhasePlan:
+def trained_plan(key: TheoryConfig, schedule: Schedule, members: np.ndarray) -> StagePlan:
     """Return a pretraining on given batches of `members`, which ends at the training loss that the settings name."""
     shares = np.array([np.mean(members < key.n_retain), np.mean(members >= key.n_retain)])
 
@@ -289,82 +289,82 @@ def trained_plan(key: TheoryConfig, schedule: Schedule, members: np.ndarray) -> 
         return key.pretrain_stop_loss is not None and loss <= key.pretrain_stop_loss
 
     epochs = checkpoint_epochs(key.pretrain_epochs, key.checkpoint_every)
-    return PhasePlan(schedule, pretrain_legs(key), epochs, is_trained)
+    return StagePlan(schedule, pretrain_rules(key), epochs, is_trained)
 
 
-def pretrain_legs(key: TheoryConfig) -> Legs:
+def pretrain_rules(key: TheoryConfig) -> RulePhases:
     """Return the rules of pretraining in order, each with its epochs."""
-    return [(make_rule(name, key, rho=rho), epochs) for name, rho, epochs in key.pretrain_legs()]
+    return [(make_rule(name, key, rho=rho), epochs) for name, rho, epochs in key.pretrain_phases()]
 
 
-def unlearn_legs(config: TheoryConfig) -> Legs:
+def unlearn_rules(config: TheoryConfig) -> RulePhases:
     """Return the rule of unlearning with its epochs."""
     return [(make_rule(config.unlearn, config, rho=config.rho), config.epochs)]
 
 
-def unlearn_plan(seed: Seed, config: TheoryConfig) -> PhasePlan:
+def unlearn_plan(seed: Seed, config: TheoryConfig) -> StagePlan:
     """Return the unlearning of a seed, which ends at the forget level that the settings name."""
     level = config.stop_forget_error
     epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
     probing = Probe(seed.schedule(config, "probe"), config.probe_rho_scale * config.rho_th)
-    return PhasePlan(seed.schedule(config, "unlearn"), unlearn_legs(config), epochs,
+    return StagePlan(seed.schedule(config, "unlearn"), unlearn_rules(config), epochs,
                 lambda found: level is not None and found["forget_error"] >= level, probing)  # fmt: skip
 
 
-def nothing_retrained(config: TheoryConfig, pretrained: Phase) -> Phase:
-    """Return the phase of a retraining that was not asked for."""
-    return Phase(pretrained.state, np.full((len(metric_names(config, probing=False)), 1), np.nan))
+def nothing_retrained(config: TheoryConfig, pretrained: StageResult) -> StageResult:
+    """Return the result of a retraining that was not asked for."""
+    return StageResult(pretrained.state, np.full((len(metric_names(config, probing=False)), 1), np.nan))
 
 
-def nothing_unlearned(config: TheoryConfig, pretrained: Phase) -> Phase:
-    """Return the phase of an unlearning whose pretraining diverged."""
+def nothing_unlearned(config: TheoryConfig, pretrained: StageResult) -> StageResult:
+    """Return the result of an unlearning whose pretraining diverged."""
     epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
     return replace(pretrained, values=np.full((len(metric_names(config)), len(epochs)), np.nan), stopped_at=-1)
 
 
-def from_the_start(config: TheoryConfig, pretrained: Phase, phase: Phase) -> Phase:
-    """Return a phase of unlearning whose step of divergence is counted from the start of pretraining.
+def from_the_start(config: TheoryConfig, pretrained: StageResult, result: StageResult) -> StageResult:
+    """Return a result of unlearning whose step of divergence is counted from the start of pretraining.
 
     A diverged pretraining leaves nothing to unlearn.
     """
     if pretrained.diverged_at >= 0:
         return nothing_unlearned(config, pretrained)
-    if phase.diverged_at < 0:
-        return phase
+    if result.diverged_at < 0:
+        return result
     trained = pretrained.stopped_at if pretrained.stopped_at >= 0 else config.pretrain_epochs
-    return replace(phase, diverged_at=phase.diverged_at + trained * -(-config.n // config.batch_size))
+    return replace(result, diverged_at=result.diverged_at + trained * -(-config.n // config.batch_size))
 
 
-def unlearn(seed: Seed, config: TheoryConfig, pretrained: Phase) -> Phase:
+def unlearn(seed: Seed, config: TheoryConfig, pretrained: StageResult) -> StageResult:
     """Unlearn from a pretrained state, which stays as it is; a diverged pretraining leaves nothing to unlearn."""
     if pretrained.diverged_at >= 0:
         return nothing_unlearned(config, pretrained)
-    phase = train(seed, config, copy_state(pretrained.state), unlearn_plan(seed, config))
-    return from_the_start(config, pretrained, phase)
+    result = train(seed, config, copy_state(pretrained.state), unlearn_plan(seed, config))
+    return from_the_start(config, pretrained, result)
 
 
-def train(seed: Seed, config: TheoryConfig, state: NetworkState, plan: PhasePlan) -> Phase:
+def train(seed: Seed, config: TheoryConfig, state: NetworkState, plan: StagePlan) -> StageResult:
     """Advance a state in place from checkpoint to checkpoint, until the end, the plan's own end or divergence."""
-    from theory.measure import measure
+    from theory.measure import measure_network
 
     drawn, schedule, epochs = seed.drawn, plan.schedule, plan.epochs
-    names, velocity = metric_names(config, probing=plan.probing is not None), rest(config, state)
+    names, velocity = metric_names(config, probing=plan.probing is not None), zero_velocity(config, state)
     values = np.full((len(names), len(epochs)), np.nan)
     for column, (before, epoch) in enumerate(zip([0, *epochs], epochs, strict=False)):
-        for rule, first, last in pieces(plan.legs, before, epoch):
+        for rule, first, last in phases_between(plan.phases, before, epoch):
             steps = first * schedule.per_epoch, last * schedule.per_epoch
             diverged_at = advance(drawn, state, schedule, rule, steps, velocity)
             if diverged_at >= 0:
-                return Phase(state, values, -1, diverged_at)
+                return StageResult(state, values, -1, diverged_at)
         with np.errstate(over="ignore", invalid="ignore"):
-            found = measure(config, drawn, state, plan.probing)
+            found = measure_network(config, drawn, state, plan.probing)
         if not all(map(math.isfinite, found.values())):  # the state is finite still, its products are not
-            return Phase(state, values, -1, max(epoch * schedule.per_epoch - 1, 0))
+            return StageResult(state, values, -1, max(epoch * schedule.per_epoch - 1, 0))
         values[:, column] = [found[name] for name in names]
         if plan.is_over(found):
             values[:, column:] = values[:, column : column + 1]
-            return Phase(state, values, epoch)
-    return Phase(state, values)
+            return StageResult(state, values, epoch)
+    return StageResult(state, values)
 
 
 def advance(
@@ -378,11 +378,11 @@ def advance(
     from theory import dynamics, plain
 
     if rule.scaled != BY_ENTRY:
-        return dynamics.advance(drawn.problem, state, schedule, rule, *steps, velocity, drawn.start)
+        return dynamics.advance_network(drawn.problem, state, schedule, rule, *steps, velocity, drawn.start)
     draws, weights, moving = plain.Draws.of([drawn]), plain.Networks.of([[state]]), None
     if velocity is not None:
         moving = plain.Networks.of([[NetworkState(*velocity[:4], state.mask, velocity.share)]])
-    diverged_at = int(plain.advance(draws, weights, [schedule], [rule], *steps, moving)[0, 0])
+    diverged_at = int(plain.advance_networks(draws, weights, [schedule], [rule], *steps, moving)[0, 0])
     moved = [(state, weights)] + ([] if velocity is None or moving is None else [(velocity, moving)])
     for one, nets in moved:
         found = nets.states(draws)[0][0]
@@ -391,8 +391,8 @@ def advance(
     return diverged_at
 
 
-def collected(config: TheoryConfig, rows: list[Phases]) -> Trajectory:
-    """Return the trajectory of a setting from the (pretrained, retrained, unlearned) phases of its seeds."""
+def collected(config: TheoryConfig, rows: list[SeedResults]) -> Trajectory:
+    """Return the trajectory of a setting from the (pretrained, retrained, unlearned) results of its seeds."""
     pretrained, retrained, unlearned = (list(column) for column in zip(*rows, strict=True))
     trained, names = metric_names(config, probing=False), metric_names(config)
     oracle = {name: values[:, -1] for name, values in _stack(retrained, trained).items()}
@@ -404,11 +404,11 @@ def collected(config: TheoryConfig, rows: list[Phases]) -> Trajectory:
         pretrain_epochs=np.array(checkpoint_epochs(config.pretrain_epochs, config.checkpoint_every)),
         pretrain=_stack(pretrained, trained),
         retrained=oracle,
-        stopped_at=np.array([phase.stopped_at for phase in unlearned]),
-        diverged_at=np.array([phase.diverged_at for phase in unlearned]),
-        pretrained_at=np.array([phase.stopped_at for phase in pretrained]),
+        stopped_at=np.array([result.stopped_at for result in unlearned]),
+        diverged_at=np.array([result.diverged_at for result in unlearned]),
+        pretrained_at=np.array([result.stopped_at for result in pretrained]),
     )
 
 
-def _stack(phases: list[Phase], names: Sequence[str]) -> dict[str, np.ndarray]:
-    return {name: np.stack([phase.values[row] for phase in phases]) for row, name in enumerate(names)}
+def _stack(results: list[StageResult], names: Sequence[str]) -> dict[str, np.ndarray]:
+    return {name: np.stack([result.values[row] for result in results]) for row, name in enumerate(names)}

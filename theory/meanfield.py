@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from theory.compiled import apart, compiled, inlined
-from theory.population import FRESH, Constants, Course, Population
+from theory.population import FRESH, Constants, EpochPlan, Population
 from theory.quadrature import test_error
 from theory.training import EXPONENT_LIMIT
 
@@ -33,16 +33,16 @@ class CompiledMeanField(NamedTuple):
     law: Constants
     start: Population
 
-    def advance(self, own: np.ndarray, kappa: np.ndarray, courses: Sequence[Course], first: int, last: int) -> None:
-        """Take epochs `first` to `last - 1` in place, by a course a population."""
-        for one, signal, course in zip(own, kappa, courses, strict=True):
-            advance_population(self.law, self.start._replace(own=one, kappa=signal), course, first, last)
+    def advance(self, own: np.ndarray, kappa: np.ndarray, plans: Sequence[EpochPlan], first: int, last: int) -> None:
+        """Take epochs `first` to `last - 1` in place, with one plan for each population."""
+        for one, signal, plan in zip(own, kappa, plans, strict=True):
+            advance_population(self.law, self.start._replace(own=one, kappa=signal), plan, first, last)
 
     def preactivations(self, own: np.ndarray, kappa: np.ndarray) -> np.ndarray:
         """Return the noise preactivations V, shape `(C, 2, M, 2m)`."""
         V = np.empty_like(own)
         for one, signal, target in zip(own, kappa, V, strict=True):
-            preactivations(self.law, self.start._replace(own=one, kappa=signal), target)
+            population_preactivations(self.law, self.start._replace(own=one, kappa=signal), target)
         return V
 
     def test_errors(
@@ -55,7 +55,7 @@ class CompiledMeanField(NamedTuple):
 
 
 @compiled
-def advance_population(law: Constants, population: Population, course: Course, first: int, last: int) -> None:
+def advance_population(law: Constants, population: Population, plan: EpochPlan, first: int, last: int) -> None:
     """Take epochs `first` to `last - 1` in place.
 
     A step adds `eta |phi|^2 (B / 2) <r>` to the signal that a set has taught, of a batch of B with mean residual `<r>`:
@@ -64,25 +64,25 @@ def advance_population(law: Constants, population: Population, course: Course, f
     own, kappa = population.own, population.kappa
     V, near = np.empty(own.shape), np.zeros(own.shape)
     pull, pull_near = np.empty(own.shape[:2]), np.zeros(own.shape[:2])
-    for substep in range(first * course.substeps, last * course.substeps):
-        preactivations(law, population, V)
-        _residuals(law, course, V, kappa[0] + kappa[1], pull)
-        s = course.sharpness if course.rho > 0.0 else 0.0
+    for substep in range(first * plan.substeps, last * plan.substeps):
+        population_preactivations(law, population, V)
+        _residuals(law, plan, V, kappa[0] + kappa[1], pull)
+        s = plan.sharpness if plan.rho > 0.0 else 0.0
         if s != 0.0:
-            _perturbed(law, population, course, (V, pull), (near, pull_near, substep))
+            _perturb_population(law, population, plan, (V, pull), (near, pull_near, substep))
         pulls, places = ((1.0 - s) * pull, s * pull_near), (V, near)
         for part in range(2):
-            mean = _move_cohort(law, population, course, (part, substep), (pulls, places))
-            kappa[part] += law.eta * law.signal2 / 2 * course.steps * course.batch[part] * mean
+            mean = _move_cohort(law, population, plan, (part, substep), (pulls, places))
+            kappa[part] += law.eta * law.signal2 / 2 * plan.steps * plan.batch[part] * mean
 
 
 @inlined
-def _move_cohort(law, population, course, which, forces):
+def _move_cohort(law, population, plan, which, forces):
     """Move the noise of the samples whose turn it is by gradients at W and at `W + eps`; return their mean pull."""
     own, (part, substep), ((plain, perturbed), (V, near)) = population.own, which, forces
-    rate = law.eta * law.noise_patches * law.D * course.visits[part]
+    rate = law.eta * law.noise_patches * law.D * plan.visits[part]
     m, total, moved = own.shape[2] // 2, 0.0, 0
-    for i in range(substep % course.cohorts[part], own.shape[1], course.cohorts[part]):
+    for i in range(substep % plan.cohorts[part], own.shape[1], plan.cohorts[part]):
         total += plain[part, i] + perturbed[part, i]
         moved += 1
         for a in range(2 * m):
@@ -92,7 +92,7 @@ def _move_cohort(law, population, course, which, forces):
 
 
 @compiled
-def preactivations(law: Constants, population: Population, V: np.ndarray) -> None:
+def population_preactivations(law: Constants, population: Population, V: np.ndarray) -> None:
     """Write the noise preactivations V, shape `(2, M, 2m)`, of the equation at the head of this file."""
     V0, own = population.V0, population.own
     amplitudes, overlap = _crosstalk(law, V0, own)
@@ -206,21 +206,21 @@ def _onsager_reaction(law, population, V):
 
 
 @apart
-def _residuals(law, course, V, kappa, pull):
+def _residuals(law, plan, V, kappa, pull):
     """Write how hard each sample pulls its matching neurons up, `weight / (m (1 + e^f))`, shape `(2, M)`."""
     m = V.shape[2] // 2
     for part in range(2):
-        sign = -1.0 if course.flipped and part == 1 else 1.0
+        sign = -1.0 if plan.flipped and part == 1 else 1.0
         for i in range(V.shape[1]):
             noise = 0.0
             for a in range(2 * m):
                 noise += max(V[part, i, a], 0.0) * (1.0 if a < m else -1.0)
             margin = sign * (kappa + law.noise_patches * noise / m)
-            pull[part, i] = course.weights[part] / (m * (1.0 + np.exp(min(margin, EXPONENT_LIMIT))))
+            pull[part, i] = plan.weights[part] / (m * (1.0 + np.exp(min(margin, EXPONENT_LIMIT))))
 
 
 @inlined
-def _perturbed(law, population, course, here, there):
+def _perturb_population(law, population, plan, here, there):
     """Write preactivations and residuals at `W + rho g / |g|`; a set that has no part in it keeps its own.
 
     With residuals r_i of the batch and a_i active noise neurons of sample i,
@@ -239,7 +239,7 @@ def _perturbed(law, population, course, here, there):
     m = neurons // 2
     gradient, spread, norm2 = 0.0, 0.0, 0.0
     for part in range(2):
-        share = course.perturbed[part] * course.batch[part] / samples
+        share = plan.perturbed[part] * plan.batch[part] / samples
         for i in range(samples):
             active = 0.0
             for a in range(neurons):
@@ -248,17 +248,17 @@ def _perturbed(law, population, course, here, there):
             spread += share * pull[part, i] ** 2 / 4
             norm2 += share * law.noise_patches**2 * law.D * pull[part, i] ** 2 * active
     norm2 += neurons * law.signal2 * (gradient**2 + spread)
-    scale = course.rho / np.sqrt(norm2) if norm2 > 0.0 else 0.0
+    scale = plan.rho / np.sqrt(norm2) if norm2 > 0.0 else 0.0
     for part in range(2):
         for i in range(samples):
-            move = -scale * course.perturbed[part] * law.noise_patches * law.D * pull[part, i]
+            move = -scale * plan.perturbed[part] * law.noise_patches * law.D * pull[part, i]
             for a in range(neurons):
                 near[part, i, a] = move * (V[part, i, a] > 0.0) * (1.0 if a < m else -1.0)
     amplitudes, overlaps = _crosstalk(law, V0, near)
     alone, together, overlap = 0.0, 0.0, 0.0
     for b in range(4):
         part = b // 2
-        batch, share = course.batch[part], course.batch[part] / law.counts[part]
+        batch, share = plan.batch[part], plan.batch[part] / law.counts[part]
         fresh = batch * max(1.0 - share, 0.0)
         alone += fresh * amplitudes[b, 0] ** 2
         together += fresh * amplitudes[b, 1] ** 2
@@ -270,19 +270,19 @@ def _perturbed(law, population, course, here, there):
     for part in range(2):
         _add_cavity_field(near[part], population, part, amplitudes, overlap)
     for part in range(2):
-        if course.perturbed[part] == 0.0:
+        if plan.perturbed[part] == 0.0:
             for i in range(samples):
                 for a in range(neurons):
                     near[part, i, a] = V[part, i, a]
             continue
         # who does not move in this substep needs no noise of its own
-        for i in range(substep % course.cohorts[part], samples, course.cohorts[part]):
+        for i in range(substep % plan.cohorts[part], samples, plan.cohorts[part]):
             match, oppose = fresh_normals[place % FRESH], fresh_normals[(place + 1) % FRESH]
             for a in range(neurons):
                 new = alone * fresh_normals[(place + a + 2) % FRESH] + together * (match if a < m else oppose)
                 near[part, i, a] += V[part, i, a] + new
             place += neurons + 2
-    _residuals(law, course, near, kappa[0] + kappa[1] - scale * gradient * law.signal2, pull_near)
+    _residuals(law, plan, near, kappa[0] + kappa[1] - scale * gradient * law.signal2, pull_near)
     for part in range(2):
-        for i in range(samples if course.perturbed[part] == 0.0 else 0):
+        for i in range(samples if plan.perturbed[part] == 0.0 else 0):
             pull_near[part, i] = pull[part, i]

@@ -46,7 +46,9 @@ def _gram_of_weights(start, state):
     return K
 
 
-def measure(config: TheoryConfig, draw: Draw, state: NetworkState, probing: Probe | None = None) -> dict[str, float]:
+def measure_network(
+    config: TheoryConfig, draw: Draw, state: NetworkState, probing: Probe | None = None
+) -> dict[str, float]:
     """Return every metric of one network.
 
     kappa and zeta are the learning coefficients of signal and noise. For neuron a, sample i and signal side R or F,

@@ -211,7 +211,7 @@ def gradient(
     power, m = problem.power, signs.size // 2
     f = problem.noise_patches * (raised(np.maximum(V, 0.0), power).reshape(-1, 2 * m) @ signs).reshape(V.shape[:3])
     if problem.vectors > 1:
-        f = pooled(f, problem.vectors)
+        f = vector_sums(f, problem.vectors)
     on_labels = raised(np.maximum(u, 0.0), power) @ signs, raised(np.maximum(-u, 0.0), power) @ signs
     of_signal = np.stack(on_labels, axis=2).reshape(-1, V.shape[2])  # a row a kind: what its signal patch adds
     f = (f + np.take(of_signal, batch.kind, axis=0)) / m
@@ -233,7 +233,7 @@ def raised(x: np.ndarray, power: float) -> np.ndarray:
     return x if power == 1.0 else x**power
 
 
-def pooled(f: np.ndarray, vectors: int) -> np.ndarray:
+def vector_sums(f: np.ndarray, vectors: int) -> np.ndarray:
     """Replace what each noise vector of a sample adds to its output by their sum; they stand next to each other."""
     S, B, K = f.shape
     return np.repeat(f.reshape(S, B // vectors, vectors, K).sum(axis=2), vectors, axis=1)
@@ -308,7 +308,7 @@ def weight_scales(draws: Draws, nets: Networks, scaled: int) -> np.ndarray | Non
     return np.maximum(size2 + (nets.q * (nets.share * start.V[:, :, None] + V)).sum(axis=1), 0.0)
 
 
-def advance(
+def advance_networks(
     draws: Draws, nets: Networks, schedules: Sequence[Schedule], rules: Sequence[NeuronRule], first: int, last: int,
     velocity: Networks | None = None,
 ) -> np.ndarray:  # fmt: skip

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from theory.plain_measure import plain_test_errors
-from theory.population import FRESH, Constants, Course, Population
+from theory.population import FRESH, Constants, EpochPlan, Population
 from theory.training import EXPONENT_LIMIT
 
 
@@ -54,18 +54,18 @@ class PlainMeanField(NamedTuple):
         directions = directions.swapaxes(0, 1).copy()
         return cls(law, start, signs, of_sign, directions, np.sqrt(others), whole * alike, whole * ~alike)
 
-    def advance(self, own: np.ndarray, kappa: np.ndarray, courses: Sequence[Course], first: int, last: int) -> None:
-        """Take epochs `first` to `last - 1` in place, by a course a population; they differ in their radii alone."""
-        law, signs, course, rho = self.law, self.signs, courses[0], np.array([one.rho for one in courses])
-        s, moved = course.sharpness, np.flatnonzero(rho > 0.0)  # whose gradient is that at W + eps
-        course = course._replace(rho=rho[moved])
-        for substep in range(first * course.substeps, last * course.substeps):
+    def advance(self, own: np.ndarray, kappa: np.ndarray, plans: Sequence[EpochPlan], first: int, last: int) -> None:
+        """Take epochs `first` to `last - 1` in place, with one plan for each population; only their radii differ."""
+        law, signs, plan, rho = self.law, self.signs, plans[0], np.array([one.rho for one in plans])
+        s, moved = plan.sharpness, np.flatnonzero(rho > 0.0)  # whose gradient is that at W + eps
+        plan = plan._replace(rho=rho[moved])
+        for substep in range(first * plan.substeps, last * plan.substeps):
             V = self.preactivations(own, kappa)
-            pull = np.stack([self.residuals(course, part, V[:, part], kappa.sum(axis=1)) for part in range(2)], axis=1)
-            cohorts = [slice(substep % count, None, count) for count in course.cohorts]
-            near = moved.size and self.perturbed(course, (V[moved], pull[moved]), kappa[moved], substep, cohorts)
+            pull = np.stack([self.residuals(plan, part, V[:, part], kappa.sum(axis=1)) for part in range(2)], axis=1)
+            cohorts = [slice(substep % count, None, count) for count in plan.cohorts]
+            near = moved.size and self.perturbed(plan, (V[moved], pull[moved]), kappa[moved], substep, cohorts)
             for part, moving in enumerate(cohorts):
-                rate = law.eta * law.noise_patches * law.D * course.visits[part]
+                rate = law.eta * law.noise_patches * law.D * plan.visits[part]
                 pulls = pull[:, part, moving]
                 force, mean = pulls[..., None] * (V[:, part, moving] > 0.0), pulls.mean(axis=1)
                 if near:
@@ -73,7 +73,7 @@ class PlainMeanField(NamedTuple):
                     force[moved] = (1.0 - s) * force[moved] + s * lifted[..., None] * (V_near > 0.0)
                     mean[moved] = (1.0 - s) * mean[moved] + s * lifted.mean(axis=1)
                 own[:, part, moving] += rate * force * signs
-                kappa[:, part] += law.eta * law.signal2 / 2 * course.steps * course.batch[part] * mean
+                kappa[:, part] += law.eta * law.signal2 / 2 * plan.steps * plan.batch[part] * mean
 
     def preactivations(self, own: np.ndarray, kappa: np.ndarray) -> np.ndarray:
         """Return the noise preactivations V, shape `(C, 2, M, 2m)`."""
@@ -140,14 +140,14 @@ class PlainMeanField(NamedTuple):
         errors, of_quadrature = plain_test_errors(*alike, lattices, 1.0)
         return errors[0], of_quadrature[0]
 
-    def residuals(self, course: Course, part: int, V: np.ndarray, kappa: np.ndarray) -> np.ndarray:
+    def residuals(self, plan: EpochPlan, part: int, V: np.ndarray, kappa: np.ndarray) -> np.ndarray:
         """Return how hard samples of R or F pull matching neurons up, `weight / (m (1 + e^f))`, shape `(C, k)`."""
         m, noise = self.signs.size // 2, over_neurons(np.maximum(V, 0.0), self.signs)
-        margin = (kappa[:, None] + self.law.noise_patches * noise / m) * (-1.0 if course.flipped and part == 1 else 1.0)
-        return course.weights[part] / (m * (1.0 + np.exp(np.minimum(margin, EXPONENT_LIMIT))))
+        margin = (kappa[:, None] + self.law.noise_patches * noise / m) * (-1.0 if plan.flipped and part == 1 else 1.0)
+        return plan.weights[part] / (m * (1.0 + np.exp(np.minimum(margin, EXPONENT_LIMIT))))
 
     def perturbed(
-        self, course: Course, here: tuple[np.ndarray, np.ndarray], kappa: np.ndarray, substep: int,
+        self, plan: EpochPlan, here: tuple[np.ndarray, np.ndarray], kappa: np.ndarray, substep: int,
         cohorts: Sequence[slice],
     ) -> list[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
         """Return preactivations and residuals at `W + rho g / |g|` of the samples of R and of F that move.
@@ -156,25 +156,25 @@ class PlainMeanField(NamedTuple):
         """
         (V, pull), law, signs = here, self.law, self.signs
         samples, neurons = V.shape[2:]
-        share = course.perturbed * course.batch / samples
+        share = plan.perturbed * plan.batch / samples
         active, square = V > 0.0, pull * pull
         counts = over_neurons(active, self.of_sign)  # (C, 2, M, 2)
         gradient = pull.sum(axis=2) @ share / 2
         norm2 = law.noise_patches**2 * law.D * ((square * counts.sum(axis=3)).sum(axis=2) @ share)
         norm2 = norm2 + neurons * law.signal2 * (gradient**2 + square.sum(axis=2) @ share / 4)
-        scale = np.where(norm2 > 0.0, course.rho / np.sqrt(np.where(norm2 > 0.0, norm2, 1.0)), 0.0)
-        move = -scale[:, None, None] * course.perturbed[:, None] * law.noise_patches * law.D * pull
+        scale = np.where(norm2 > 0.0, plan.rho / np.sqrt(np.where(norm2 > 0.0, norm2, 1.0)), 0.0)
+        move = -scale[:, None, None] * plan.perturbed[:, None] * law.noise_patches * law.D * pull
         along = (move * over_neurons(active * self.start.V0, signs)).sum(axis=2)
         moves = move[..., None] * counts * [1.0, -1.0], (move * move)[..., None] * counts
         amplitudes, overlaps = self.crosstalk(*moves, along)
-        kept = course.batch / law.counts
-        fresh = np.repeat(course.batch * np.maximum(1.0 - kept, 0.0), 2)
+        kept = plan.batch / law.counts
+        fresh = np.repeat(plan.batch * np.maximum(1.0 - kept, 0.0), 2)
         alone, together = np.sqrt(amplitudes**2 @ fresh)[:, :, None, None].swapaxes(0, 1)
-        amplitudes, overlap = amplitudes * np.sqrt(np.repeat(course.batch * kept, 2)), overlaps @ course.batch
+        amplitudes, overlap = amplitudes * np.sqrt(np.repeat(plan.batch * kept, 2)), overlaps @ plan.batch
         found, place = [], substep * 7919
         for part, moving in enumerate(cohorts):
             near, pulls = V[:, part, moving], pull[:, part, moving]
-            if course.perturbed[part] > 0.0:
+            if plan.perturbed[part] > 0.0:
                 count = near.shape[1]
                 places = (place + (neurons + 2) * np.arange(count)[:, None] + np.arange(neurons + 2)) % FRESH
                 normals = self.start.fresh[places]
@@ -182,7 +182,7 @@ class PlainMeanField(NamedTuple):
                 near = near + move[:, part, moving, None] * (signs * active[:, part, moving])
                 near += self.cavity_field(amplitudes, overlap, part, moving)
                 near += alone * normals[:, 2:] + together * common
-                pulls = self.residuals(course, part, near, kappa.sum(axis=1) - scale * gradient * law.signal2)
+                pulls = self.residuals(plan, part, near, kappa.sum(axis=1) - scale * gradient * law.signal2)
                 place += (neurons + 2) * count
             found.append((near, pulls))
         return found

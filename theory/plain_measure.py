@@ -17,10 +17,10 @@ from theory.points import FAR, FEWEST, FLAT, HALVES, SMALLEST, TIE, lattice_coun
 from theory.training import Schedule
 
 
-def measure_plainly(
+def measure_networks(
     config: TheoryConfig, drawn: Sequence[Draw], draws: Draws, nets: Networks, probing: Sequence[Probe] | None = None
 ) -> dict[str, np.ndarray]:
-    """Return what `theory.measure.measure` does, of K networks on each of S draws, each metric of shape `(K, S)`."""
+    """Return the metrics of `theory.measure.measure_network` for K networks on each of S draws, each `(K, S)`."""
     u, V = preactivations(draws, nets)
     K, numbers = training_numbers(draws, nets, (u, V))
     found, problem = numbers.metrics(), drawn[0].problem
@@ -51,7 +51,7 @@ def training_numbers(
     """Return `W W^T`, `(S, K, 2m, 2m)`, and what the training set tells of networks with the preactivations (u, V)."""
     (u, V), problem, signs = here, draws.problem, draws.signs
     power, m, vectors = problem.power, signs.size // 2, problem.vectors
-    K = weight_gram(draws, nets, here)
+    K = weight_grams(draws, nets, here)
     y, true = problem.labels[:, ::vectors, None], problem.true_labels[:, ::vectors, None]
     noise = (raised(np.maximum(V, 0.0), power) @ signs).reshape(*y.shape[:2], vectors, -1).sum(axis=2)
     signal = true[..., None] * u[:, draws.forget[::vectors]]  # (S, samples, K, 2m)
@@ -76,7 +76,7 @@ def training_numbers(
     )  # fmt: skip
 
 
-def weight_gram(draws: Draws, nets: Networks, here: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+def weight_grams(draws: Draws, nets: Networks, here: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """Return `W W^T = s^2 K0 + s (u0 p^T + V0 q^T) + p u^T + q V^T`, symmetric, shape `(S, K, 2m, 2m)`."""
     (u, V), start, share = here, draws.start, nets.share
     half = share.swapaxes(1, 2) ** 2 * start.K[:, None]

@@ -12,113 +12,113 @@ import numpy as np
 from theory.config import TheoryConfig, grouped
 from theory.draw import draw
 from theory.engine import (
-    Legs,
-    Phase,
-    PhasePlan,
-    Phases,
+    RulePhases,
     Seed,
+    SeedResults,
+    StagePlan,
+    StageResult,
     Trajectory,
     collected,
     from_the_start,
-    pretrain_legs,
     pretrain_plan,
+    pretrain_rules,
     retrain_plan,
-    unlearn_legs,
     unlearn_plan,
+    unlearn_rules,
 )
 from theory.metrics import metric_names
-from theory.plain import Draws, Networks, advance
-from theory.plain_measure import measure_plainly
-from theory.training import NetworkState, pieces, start_state
+from theory.plain import Draws, Networks, advance_networks
+from theory.plain_measure import measure_networks
+from theory.training import NetworkState, phases_between, start_state
 
 
 def simulate_plainly(configs: Sequence[TheoryConfig]) -> list[Trajectory]:
     """Simulate settings; those that differ in their rules alone share draws, and what is alike trains together."""
-    found: dict[TheoryConfig, list[Phases]] = {}
+    found: dict[TheoryConfig, list[SeedResults]] = {}
     with np.errstate(over="ignore", invalid="ignore"):
-        for cells in grouped(configs, lambda cell: cell.changed(pretrain="sgd", unlearn="sgd")).values():
-            found |= _simulate(cells)
+        for settings in grouped(configs, lambda setting: setting.changed(pretrain="sgd", unlearn="sgd")).values():
+            found |= _simulate_group(settings)
     return [collected(config, found[config]) for config in configs]
 
 
-def _simulate(cells: list[TheoryConfig]) -> dict[TheoryConfig, list[Phases]]:
+def _simulate_group(settings: list[TheoryConfig]) -> dict[TheoryConfig, list[SeedResults]]:
     """Return pretraining, retraining and unlearning of every setting and seed, of settings that share their draws."""
-    one = cells[0].pretrain_key()
+    one = settings[0].pretrain_key()
     seeds = [Seed(one, draw(one, number)) for number in range(one.first_seed, one.first_seed + one.seeds)]
     starts = [start_state(seed.drawn.start) for seed in seeds]
     plans = [make(seed) for make in (pretrain_plan, retrain_plan) for seed in seeds]
-    trained: dict[TheoryConfig, list[Phase]] = {}  # of every seed on all samples, then of every seed on R
-    for keys in _alike(pretrain_legs, [cell.pretrain_key() for cell in cells]):
-        legs, phases = [pretrain_legs(key) for key in keys], np.empty((len(keys), len(plans)), object)
+    trained: dict[TheoryConfig, list[StageResult]] = {}  # of every seed on all samples, then of every seed on R
+    for keys in _alike(pretrain_rules, [setting.pretrain_key() for setting in settings]):
+        phases, results = [pretrain_rules(key) for key in keys], np.empty((len(keys), len(plans)), object)
         for per_epoch in {plan.schedule.per_epoch for plan in plans}:
             rows = [row for row, plan in enumerate(plans) if plan.schedule.per_epoch == per_epoch]
             states = [[starts[row % len(seeds)]] * len(keys) for row in rows]
-            phases[:, rows] = _train(one, [seeds[row % len(seeds)] for row in rows], [plans[row] for row in rows],
-                                     legs, states)  # fmt: skip
-        trained |= dict(zip(keys, phases.tolist(), strict=True))
-    found: dict[TheoryConfig, list[Phases]] = {}
-    for together in _alike(unlearn_legs, cells):
-        earlier = [trained[cell.pretrain_key()] for cell in together]
-        states = [[start if phases[s].diverged_at >= 0 else phases[s].state for phases in earlier]
+            results[:, rows] = _train(one, [seeds[row % len(seeds)] for row in rows], [plans[row] for row in rows],
+                                      phases, states)  # fmt: skip
+        trained |= dict(zip(keys, results.tolist(), strict=True))
+    found: dict[TheoryConfig, list[SeedResults]] = {}
+    for together in _alike(unlearn_rules, settings):
+        earlier = [trained[setting.pretrain_key()] for setting in together]
+        states = [[start if results[s].diverged_at >= 0 else results[s].state for results in earlier]
                   for s, start in enumerate(starts)]  # fmt: skip
         plans = [unlearn_plan(seed, together[0]) for seed in seeds]
-        after = _train(together[0], seeds, plans, [unlearn_legs(cell) for cell in together], states)
-        for cell, phases, unlearned in zip(together, earlier, after, strict=True):
-            pretrained, retrained = phases[: len(seeds)], phases[len(seeds) :]
-            ends = [from_the_start(cell, *both) for both in zip(pretrained, unlearned, strict=True)]
-            found[cell] = list(zip(pretrained, retrained, ends, strict=True))
+        after = _train(together[0], seeds, plans, [unlearn_rules(setting) for setting in together], states)
+        for setting, results, unlearned in zip(together, earlier, after, strict=True):
+            pretrained, retrained = results[: len(seeds)], results[len(seeds) :]
+            ends = [from_the_start(setting, *both) for both in zip(pretrained, unlearned, strict=True)]
+            found[setting] = list(zip(pretrained, retrained, ends, strict=True))
     return found
 
 
-def _alike(legs_of, configs: Sequence[TheoryConfig]) -> list[list[TheoryConfig]]:
+def _alike(rules_of, configs: Sequence[TheoryConfig]) -> list[list[TheoryConfig]]:
     """Return settings, each once, grouped by rules that differ in their radii alone; of a group small radii first."""
 
     def rules(config: TheoryConfig) -> tuple:
         return tuple((*(tuple(column) for column in (rule.samples, rule.neurons, rule.sharpness)),
-                      rule.mask_size, rule.scaled, epochs) for rule, epochs in legs_of(config))  # fmt: skip
+                      rule.mask_size, rule.scaled, epochs) for rule, epochs in rules_of(config))  # fmt: skip
 
     def radius(config: TheoryConfig) -> float:
-        return max(rule.rho.max() for rule, _ in legs_of(config))
+        return max(rule.rho.max() for rule, _ in rules_of(config))
 
     return [sorted(group, key=radius) for group in grouped(configs, rules).values()]
 
 
 def _train(
-    config: TheoryConfig, seeds: Sequence[Seed], plans: Sequence[PhasePlan], legs: Sequence[Legs],
+    config: TheoryConfig, seeds: Sequence[Seed], plans: Sequence[StagePlan], phases: Sequence[RulePhases],
     states: Sequence[Sequence[NetworkState]],
-) -> list[list[Phase]]:  # fmt: skip
-    """Advance K networks of each of S seeds from checkpoint to checkpoint; return K phases of each seed.
+) -> list[list[StageResult]]:  # fmt: skip
+    """Advance K networks of each of S seeds from checkpoint to checkpoint; return K results of each seed.
 
     What ends early, or diverges, is advanced on, but measured no longer.
 
     Args:
         config: the setting.
         seeds: draws.
-        plans: one a seed, with as many steps an epoch; their own legs do not count.
-        legs: of each of the K networks.
+        plans: one a seed, with as many steps an epoch; their own phases do not count.
+        phases: of each of the K networks.
         states: S times K, which stay as they are.
     """
     drawn = [seed.drawn for seed in seeds]
     probing = [plan.probing for plan in plans if plan.probing is not None] or None
     draws, nets, schedules = Draws.of(drawn), Networks.of(states), [plan.schedule for plan in plans]
     velocity, names = nets.at_rest() if config.inertial else None, metric_names(config, probing=probing is not None)
-    shape = len(legs), len(seeds)
-    values = [np.full((len(legs), len(names), len(plan.epochs)), np.nan) for plan in plans]
+    shape = len(phases), len(seeds)
+    values = [np.full((len(phases), len(names), len(plan.epochs)), np.nan) for plan in plans]
     stopped, diverged, going = np.full(shape, -1), np.full(shape, -1), np.full(shape, True)
     ends = np.empty(shape, object)
     epochs = sorted({epoch for plan in plans for epoch in plan.epochs})
     for before, epoch in zip([0, *epochs], epochs, strict=False):
-        for legs_now in zip(*(pieces(own, before, epoch) for own in legs), strict=True):
-            _, first, last = legs_now[0]
+        for phases_now in zip(*(phases_between(own, before, epoch) for own in phases), strict=True):
+            _, first, last = phases_now[0]
             steps = first * schedules[0].per_epoch, last * schedules[0].per_epoch
-            lost_at = advance(draws, nets, schedules, [rule for rule, _, _ in legs_now], *steps, velocity)
+            lost_at = advance_networks(draws, nets, schedules, [rule for rule, _, _ in phases_now], *steps, velocity)
             diverged, going = np.where(going, lost_at, diverged), going & (lost_at < 0)
         rows = np.array([s for s, plan in enumerate(plans) if epoch in plan.epochs])
         if not going.any():
             break
         asked = probing and [probing[s] for s in rows]
         some = (draws, nets) if len(rows) == len(seeds) else (Draws.of([drawn[s] for s in rows]), nets.only(rows))
-        found = measure_plainly(config, [drawn[s] for s in rows], *some, asked)
+        found = measure_networks(config, [drawn[s] for s in rows], *some, asked)
         table = np.stack([found[name] for name in names], axis=1)  # (K, metrics, S)
         wrong = going[:, rows] & ~np.isfinite(table).all(axis=1)  # the state is finite still, its products are not
         for s, numbers, bad in zip(rows, table.transpose(2, 0, 1), wrong.T, strict=True):
@@ -131,8 +131,8 @@ def _train(
         if (stopped == epoch).any():
             _keep(ends, nets.states(draws), stopped == epoch)
     _keep(ends, nets.states(draws), stopped < 0)
-    return [[Phase(ends[k, s], values[s][k], int(stopped[k, s]), int(diverged[k, s])) for s in range(len(seeds))]
-            for k in range(len(legs))]  # fmt: skip
+    return [[StageResult(ends[k, s], values[s][k], int(stopped[k, s]), int(diverged[k, s])) for s in range(len(seeds))]
+            for k in range(len(phases))]  # fmt: skip
 
 
 def _keep(ends: np.ndarray, states: list[list[NetworkState]], which: np.ndarray) -> None:

@@ -61,7 +61,7 @@ class Population(NamedTuple):
     fresh: np.ndarray
 
 
-class Course(NamedTuple):
+class EpochPlan(NamedTuple):
     """How an epoch runs; arrays have one entry for R and one for F.
 
     Attributes:
@@ -137,17 +137,17 @@ def _active_at_start(rng: np.random.Generator, samples: int, m: int) -> np.ndarr
     return rng.permuted(np.arange(m) < rows[..., None], axis=2)
 
 
-def pretrain_course(config: TheoryConfig, rho: float) -> Course:
+def pretrain_epoch(config: TheoryConfig, rho: float) -> EpochPlan:
     """Return an epoch of plain training on R and F, `c = 1 / B`, with SAM at radius rho, 0.0 for SGD."""
     steps = -(-config.n // config.batch_size)
     batch = config.n / steps * np.array([config.n_retain, config.n_forget]) / config.n
     substeps = min(steps, SUBSTEPS)
     weight, one = steps / config.n, np.ones(2)
-    return Course(weight * one, batch, np.array([substeps, substeps]), one, substeps, steps / substeps, rho, 1.0, one,
-                  False)  # fmt: skip
+    return EpochPlan(weight * one, batch, np.array([substeps, substeps]), one, substeps, steps / substeps, rho, 1.0,
+                     one, False)  # fmt: skip
 
 
-def unlearn_course(config: TheoryConfig) -> Course:
+def unlearn_epoch(config: TheoryConfig) -> EpochPlan:
     """Return an epoch of unlearning: `alpha / B_R` on R, `-(1 - alpha) / B_F` on F, which is cycled.
 
     Descent on the flipped label pushes like ascent on the true one; only the margin that the loss sees is another.
@@ -165,5 +165,5 @@ def unlearn_course(config: TheoryConfig) -> Course:
     of_moving = np.array([1.0, visits / substeps * cohorts[1]])
     rho = 0.0 if config.unlearn == "sgd" else config.rho
     perturbed = np.array([1.0, 0.0 if config.unlearn == "retain_sam" else 1.0])
-    return Course(weights, batch, cohorts, of_moving, substeps, steps / substeps, rho,
-                  -1.0 if config.unlearn == "sharpen" else 1.0, perturbed, flipped)  # fmt: skip
+    return EpochPlan(weights, batch, cohorts, of_moving, substeps, steps / substeps, rho,
+                     -1.0 if config.unlearn == "sharpen" else 1.0, perturbed, flipped)  # fmt: skip

@@ -27,15 +27,15 @@ from theory.metrics import SIDES, TEST_METRICS
 from theory.points import lattice_count, normal_points
 from theory.population import (
     Constants,
-    Course,
+    EpochPlan,
     Population,
     law_of,
-    pretrain_course,
+    pretrain_epoch,
     start_population,
-    unlearn_course,
+    unlearn_epoch,
 )
 from theory.stats import bisect
-from theory.training import pieces
+from theory.training import phases_between
 from theory.trust import with_intervals
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ HELD_ALPHA = 0.9  # below, seeds fall apart after long ascent, and the mean is n
 WEAK_ALPHA = 0.45  # predicted thresholds of alpha below it are often wrong
 UNPREDICTED = ("forget_angle", "label_noise", "activation_power", "momentum", "weight_decay", "sharpness_batch")
 PREDICTED_RULES = ("sgd", "sam", "retain_sam", "sharpen")
-METRICS = (
+PREDICTED_METRICS = (
     *TEST_METRICS,
     *(f"{side}_{name}" for name in ("error", "loss", "margin") for side in SIDES),
     *(f"{name}_{side}" for name in ("kappa", "zeta") for side in SIDES),
@@ -83,7 +83,7 @@ def unpredictable(config: TheoryConfig) -> str:
     for name in UNPREDICTED:
         if getattr(config, name) != getattr(TheoryConfig, name):
             return f"{name} = {getattr(config, name):g}: the prediction needs {getattr(TheoryConfig, name):g}"
-    if adaptive := [name for name, _, _ in config.pretrain_legs() if name not in PREDICTED_RULES]:
+    if adaptive := [name for name, _, _ in config.pretrain_phases() if name not in PREDICTED_RULES]:
         return f"pretrain = {config.pretrain!r}: the prediction covers no {adaptive[0]}"
     if config.unlearn not in PREDICTED_RULES:
         return f"unlearn = {config.unlearn!r}: the prediction covers {', '.join(PREDICTED_RULES)}"
@@ -115,18 +115,20 @@ def predict_many(configs: Sequence[TheoryConfig], *, plainly: bool = False) -> l
     for keys in grouped((config.pretrain_key() for config in configs), _trained_alike).values():
         trained |= dict(zip(keys, _pretrained(keys, plainly=plainly), strict=True))
     found: dict[TheoryConfig, Prediction] = {}
-    for cells in grouped(configs, _unlearned_alike).values():
-        before = [trained[cell.pretrain_key()] for cell in cells]
+    for settings in grouped(configs, _unlearned_alike).values():
+        before = [trained[setting.pretrain_key()] for setting in settings]
         own, kappa = (np.stack([getattr(one, name) for one in before]) for name in ("own", "kappa"))
-        legs = [[(unlearn_course(cell), cell.epochs)] for cell in cells]
-        for cell, one, after in zip(cells, before, _follow(cells[0], (own, kappa), legs, plainly=plainly), strict=True):
-            found[cell] = Prediction(cell, after.epochs, _held(cell, after.metrics), one.epochs, one.metrics)
+        phases = [[(unlearn_epoch(setting), setting.epochs)] for setting in settings]
+        for setting, one, after in zip(
+            settings, before, _follow(settings[0], (own, kappa), phases, plainly=plainly), strict=True
+        ):
+            found[setting] = Prediction(setting, after.epochs, _held(setting, after.metrics), one.epochs, one.metrics)
     return [found[config] for config in configs]
 
 
 def _trained_alike(key: TheoryConfig) -> tuple[Any, ...]:
     """Return what pretrainings share that are followed together: all but their radii, SGD being SAM of radius 0."""
-    epochs = tuple(last for _, _, last in key.pretrain_legs())
+    epochs = tuple(last for _, _, last in key.pretrain_phases())
     return key.changed(pretrain="sgd"), epochs, key.pretrain if key.pretrain_stop_loss is not None else ""
 
 
@@ -135,7 +137,7 @@ def _unlearned_alike(config: TheoryConfig) -> TheoryConfig:
     return config.changed(pretrain="sgd", unlearn="sgd" if config.unlearn == "sam" else config.unlearn)
 
 
-Legs = list[tuple[Course, int]]  # courses, each with its epochs
+PlanPhases = list[tuple[EpochPlan, int]]  # plans of an epoch in order, each with its epochs
 
 
 class Followed(NamedTuple):
@@ -147,43 +149,43 @@ class Followed(NamedTuple):
     kappa: np.ndarray
 
 
-def pretrain_legs(config: TheoryConfig) -> Legs:
-    """Return the courses of pretraining in order, each with its epochs."""
-    legs = config.pretrain_legs()
-    return [(pretrain_course(config, rho if name == "sam" else 0.0), epochs) for name, rho, epochs in legs]
+def pretrain_plans(config: TheoryConfig) -> PlanPhases:
+    """Return the plans of pretraining in order, each with its epochs."""
+    phases = config.pretrain_phases()
+    return [(pretrain_epoch(config, rho if name == "sam" else 0.0), epochs) for name, rho, epochs in phases]
 
 
 def _pretrained(configs: Sequence[TheoryConfig], *, plainly: bool = False) -> list[Followed]:
     start, config = start_population(configs[0]), configs[0]
     own, kappa = (np.stack([array] * len(configs)) for array in (start.own, start.kappa))
-    return _follow(config, (own, kappa), [pretrain_legs(one) for one in configs], plainly=plainly,
+    return _follow(config, (own, kappa), [pretrain_plans(one) for one in configs], plainly=plainly,
                    stop_loss=config.pretrain_stop_loss)  # fmt: skip
 
 
 def _follow(
-    config: TheoryConfig, learned: tuple[np.ndarray, np.ndarray], legs: Sequence[Legs], *,
+    config: TheoryConfig, learned: tuple[np.ndarray, np.ndarray], phases: Sequence[PlanPhases], *,
     stop_loss: float | None = None, plainly: bool = False,
 ) -> list[Followed]:  # fmt: skip
     """Advance populations in place from checkpoint to checkpoint and observe them there, until a mean training loss.
 
-    Their legs have the same epochs. A loss to stop at is for one population alone.
+    Their phases have the same epochs. A loss to stop at is for one population alone.
     """
     (own, kappa), law, start = learned, law_of(config), start_population(config)
-    epochs = checkpoint_epochs(sum(last for _, last in legs[0]), config.checkpoint_every)
+    epochs = checkpoint_epochs(sum(last for _, last in phases[0]), config.checkpoint_every)
     field = _field(law, start, plainly)
     rows: list[dict[str, np.ndarray]] = []
     for begin, end in zip([0, *epochs], epochs, strict=False):
-        for parts in zip(*(pieces(each, begin, end) for each in legs), strict=True):
+        for parts in zip(*(phases_between(each, begin, end) for each in phases), strict=True):
             _, first, last = parts[0]
-            field.advance(own, kappa, [course for course, _, _ in parts], first, last)
+            field.advance(own, kappa, [plan for plan, _, _ in parts], first, last)
         rows.append(observe(config, field, own, kappa))
         loss = law.counts @ [rows[-1]["retain_loss"], rows[-1]["forget_loss"]] / config.n
         if stop_loss is not None and np.all(loss <= stop_loss):
             rows += [rows[-1]] * (len(epochs) - len(rows))
             break
-    metrics = {name: np.stack([row[name] for row in rows], axis=1) for name in METRICS}
+    metrics = {name: np.stack([row[name] for row in rows], axis=1) for name in PREDICTED_METRICS}
     return [Followed(np.array(epochs), {name: values[place] for name, values in metrics.items()}, own[place],
-                     kappa[place]) for place in range(len(legs))]  # fmt: skip
+                     kappa[place]) for place in range(len(phases))]  # fmt: skip
 
 
 def _field(law: Constants, start: Population, plainly: bool) -> "CompiledMeanField | PlainMeanField":
@@ -352,8 +354,8 @@ def boundary(config: TheoryConfig) -> float:
     """
 
     def errors(log_s: np.ndarray) -> np.ndarray:
-        cells = (config.changed(signal_strength=math.exp(value)) for value in log_s)
-        return np.array([pretrained(cell)["test_error"] for cell in cells])
+        settings = (config.changed(signal_strength=math.exp(value)) for value in log_s)
+        return np.array([pretrained(setting)["test_error"] for setting in settings])
 
     low, high = np.log([1e-3]), np.log([1e3])
     if not errors(high)[0] < ERROR_LEVEL < errors(low)[0]:
@@ -365,7 +367,7 @@ def boundary(config: TheoryConfig) -> float:
 def boundary_exponent(config: TheoryConfig) -> float:
     """Return the local exponent of d in `|phi|* = s* (P-1) sigma_p (d/n)^(1/4)`, from d/2 to 2d at the setting's n."""
     ends = [config.changed(d=d) for d in (max(2, config.d // 2), min(2 * config.d, 10**12))]
-    logs = [math.log(boundary(cell) * cell.signal_unit) for cell in ends]
+    logs = [math.log(boundary(setting) * setting.signal_unit) for setting in ends]
     return (logs[1] - logs[0]) / math.log(ends[1].d / ends[0].d)
 
 
@@ -380,14 +382,14 @@ def outlook(config: TheoryConfig) -> dict[str, Any]:
         `theory.trust` beside the errors; `drives`, the closed forms of SGD with `a` from the mean field; `boundary` of
         SGD pretraining with its local `exponent_of_d`.
     """
-    cells = [config.changed(pretrain=before, unlearn=after) for before in ("sgd", "sam") for after in ("sgd", "sam")]
+    settings = [config.changed(pretrain=before, unlearn=after) for before in ("sgd", "sam") for after in ("sgd", "sam")]
     rows = []
-    for prediction in predict_many(cells):
-        cell = prediction.config
-        found = with_intervals(vars(cell), as_result(prediction))
-        if cell.unlearn == "sgd":
-            rows.append({"pretrain": cell.pretrain, "unlearn": ""} | found["pretrained"])
-        rows.append({"pretrain": cell.pretrain, "unlearn": cell.unlearn} | found["final"])
+    for prediction in predict_many(settings):
+        setting = prediction.config
+        found = with_intervals(vars(setting), as_result(prediction))
+        if setting.unlearn == "sgd":
+            rows.append({"pretrain": setting.pretrain, "unlearn": ""} | found["pretrained"])
+        rows.append({"pretrain": setting.pretrain, "unlearn": setting.unlearn} | found["final"])
     sgd = config.changed(pretrain="sgd")
     active = rows[0]["active_retain_match"]
     strength = boundary(sgd)

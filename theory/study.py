@@ -22,24 +22,24 @@ if TYPE_CHECKING:
     from theory.predict import Prediction
 
 KIND = "theory"
-CELLS = tuple((pretrain, unlearn) for pretrain in ("sgd", "sam") for unlearn in ("sgd", "sam"))
+RULE_PAIRS = tuple((pretrain, unlearn) for pretrain in ("sgd", "sam") for unlearn in ("sgd", "sam"))
 DIGITS = 7  # of the per-seed numbers in a record's result; its arrays keep every digit
 
 
-def run_study(config: TheoryConfig, store: Store, *, cells: Sequence[tuple[str, str]] = CELLS) -> list[Record]:
+def run_study(config: TheoryConfig, store: Store, *, pairs: Sequence[tuple[str, str]] = RULE_PAIRS) -> list[Record]:
     """Return the record of every pair of rules, simulating those the store does not have yet.
 
     Args:
         config: the setting, whose `pretrain` and `unlearn` are replaced.
         store: where records are kept.
-        cells: (pretraining rule, unlearning rule) pairs.
+        pairs: (pretraining rule, unlearning rule) pairs.
     """
-    configs = [replace(config, pretrain=pretrain, unlearn=unlearn) for pretrain, unlearn in cells]
-    missing = [cell for cell in configs if store.find(KIND, cell) is None]
+    configs = [replace(config, pretrain=pretrain, unlearn=unlearn) for pretrain, unlearn in pairs]
+    missing = [setting for setting in configs if store.find(KIND, setting) is None]
     if missing:
         store.ensure_writable()
         _run(missing, store)
-    return [record for cell in configs if (record := store.find(KIND, cell))]
+    return [record for setting in configs if (record := store.find(KIND, setting))]
 
 
 def _run(configs: Sequence[TheoryConfig], store: Store) -> None:

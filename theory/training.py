@@ -1,6 +1,6 @@
-"""A training phase as data: the network it moves, the mini-batches it reads and the gradient rule it follows.
+"""A training stage as data: the network it moves, the mini-batches it reads and the gradient rule it follows.
 
-The compiled step (`theory/dynamics.py`) reads these three and nothing else, so a phase is fixed before it begins.
+The compiled step (`theory/dynamics.py`) reads these three and nothing else, so a stage is fixed before it begins.
 """
 
 from collections.abc import Sequence
@@ -62,31 +62,31 @@ class Velocity(NamedTuple):
     share: np.ndarray
 
 
-def rest(config: TheoryConfig, state: NetworkState) -> Velocity | None:
-    """Return the velocity a phase begins with, zero; None where training has neither momentum nor weight decay."""
+def zero_velocity(config: TheoryConfig, state: NetworkState) -> Velocity | None:
+    """Return the velocity a stage begins with, zero; None where training has neither momentum nor weight decay."""
     if not config.inertial:
         return None
     return Velocity(*(np.zeros_like(getattr(state, name)) for name in Velocity._fields))
 
 
-def pieces(legs: Sequence[tuple[Any, int]], first: int, last: int) -> list[tuple[Any, int, int]]:
-    """Return what happens between two epochs: each leg with the epochs it begins and ends at.
+def phases_between(phases: Sequence[tuple[Any, int]], first: int, last: int) -> list[tuple[Any, int, int]]:
+    """Return what happens between two epochs: each phase with the epochs it begins and ends at.
 
-    A leg is the stretch of a phase with one rule. Pretraining may have several, such as SAM first and SGD then.
+    A phase is the part of a stage with one rule. Pretraining may have several, such as SAM first and then SGD.
 
     Args:
-        legs: rules of the engine, or courses of the mean field, in order, each with the number of its epochs.
+        phases: rules of the engine, or epoch plans of the mean field, in order, each with the number of its epochs.
         first, last: epochs.
     """
     found, begin = [], 0
-    for leg, epochs in legs:
+    for what, epochs in phases:
         start, end, begin = max(first, begin), min(last, begin + epochs), begin + epochs
-        found += [(leg, start, end)] if start < end else []
+        found += [(what, start, end)] if start < end else []
     return found
 
 
 class Schedule(NamedTuple):
-    """The mini-batches of a phase; in each, retain samples stand before forget samples, and padding last.
+    """The mini-batches of a stage; in each, retain samples stand before forget samples, and padding last.
 
     Attributes:
         samples: noise vectors of each step's samples, shape `(steps, width)`; one a sample, or all its P - 1 next to
@@ -125,7 +125,7 @@ def plain_schedule(config: TheoryConfig, labels: np.ndarray, rows: np.ndarray, *
     """
     rows = np.sort(rows, axis=1)
     weights = (rows < config.n) / np.maximum(1, np.sum(rows < config.n, axis=1, keepdims=True))
-    return _pack(config, rows, weights, labels, per_epoch=per_epoch)
+    return _padded(config, rows, weights, labels, per_epoch=per_epoch)
 
 
 def unlearn_schedule(config: TheoryConfig, labels: np.ndarray, rng: np.random.Generator) -> Schedule:
@@ -156,7 +156,7 @@ def forgetting_schedule(config: TheoryConfig, labels: np.ndarray, rows: np.ndarr
     in_retain, in_forget = rows < config.n_retain, (rows >= config.n_retain) & (rows < config.n)
     weights = in_retain * config.alpha / np.maximum(1, in_retain.sum(axis=1, keepdims=True))
     weights = weights + in_forget * sign * (1 - config.alpha) / np.maximum(1, in_forget.sum(axis=1, keepdims=True))
-    return _pack(config, rows, weights, loss_labels, per_epoch=per_epoch)
+    return _padded(config, rows, weights, loss_labels, per_epoch=per_epoch)
 
 
 def _batches(members: np.ndarray, size: int, steps: int, rng: np.random.Generator, *, pad: int) -> np.ndarray:
@@ -177,7 +177,7 @@ def _widened(rows: np.ndarray, width: int, value: int) -> np.ndarray:
     return found
 
 
-def _pack(
+def _padded(
     config: TheoryConfig, rows: np.ndarray, weights: np.ndarray, loss_labels: np.ndarray, *, per_epoch: int
 ) -> Schedule:
     vectors = config.noise_vectors

@@ -39,8 +39,8 @@ Line = tuple[float, np.ndarray]  # constant and slopes
 
 def drawn_settings(count: int, seed: int) -> list[TheoryConfig]:
     """Return the first `count` settings of `random_settings` that the mean field covers."""
-    cells = (TheoryConfig(**setting) for setting in random_settings(8 * count, seed=seed))
-    return [cell for cell in cells if not unpredictable(cell)][:count]
+    settings = (TheoryConfig(**setting) for setting in random_settings(8 * count, seed=seed))
+    return [setting for setting in settings if not unpredictable(setting)][:count]
 
 
 def run_validity(store: Store, *, seeds: int = 20, first_seed: int = 0) -> Record:
@@ -56,7 +56,7 @@ def run_validity(store: Store, *, seeds: int = 20, first_seed: int = 0) -> Recor
         store.ensure_writable()
         begin = time.perf_counter()
         drawn = [*drawn_settings(FITTED, FITTED_SEED), *drawn_settings(HELD_OUT, HELD_OUT_SEED)]
-        rows = measure(drawn, seeds, first_seed)
+        rows = measure_errors(drawn, seeds, first_seed)
         for place, row in enumerate(rows):
             row["held_out"] = place >= FITTED
         models = {quantity: fit(rows[:FITTED], quantity) for quantity in QUANTITIES}
@@ -67,14 +67,14 @@ def run_validity(store: Store, *, seeds: int = 20, first_seed: int = 0) -> Recor
     return found
 
 
-def measure(cells: Sequence[TheoryConfig], seeds: int, first_seed: int) -> list[dict[str, Any]]:
+def measure_errors(settings: Sequence[TheoryConfig], seeds: int, first_seed: int) -> list[dict[str, Any]]:
     """Return a row a setting: its fields, the features of its intervals, prediction and simulation of each quantity."""
-    cells = [cell.changed(seeds=seeds, first_seed=first_seed, checkpoint_every=10**6) for cell in cells]
-    runs = simulate_many(cells, description=f"{len(cells)} settings", oracle=False)
+    settings = [setting.changed(seeds=seeds, first_seed=first_seed, checkpoint_every=10**6) for setting in settings]
+    runs = simulate_many(settings, description=f"{len(settings)} settings", oracle=False)
     rows = []
-    for cell, run, prediction in zip(cells, runs, map(as_result, predict_many(cells)), strict=True):
-        row: dict[str, Any] = {name: getattr(cell, name) for name in SHOWN}
-        for stage, found in stage_features(vars(cell), prediction).items():
+    for setting, run, prediction in zip(settings, runs, map(as_result, predict_many(settings)), strict=True):
+        row: dict[str, Any] = {name: getattr(setting, name) for name in SHOWN}
+        for stage, found in stage_features(vars(setting), prediction).items():
             row |= {f"{stage}: {name}": value for name, value in found.items()}
         for quantity in QUANTITIES:
             stage, name = quantity.split(", ")

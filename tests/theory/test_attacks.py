@@ -9,7 +9,7 @@ from theory.attacks import FINE, MOST_EPOCHS, attacks, forget_margins, membershi
 from theory.config import TheoryConfig
 from theory.draw import draw
 from theory.engine import simulate
-from theory.measure import measure, weight_gram
+from theory.measure import measure_network, weight_gram
 from theory.training import start_state
 
 POINTS = 200_000
@@ -49,7 +49,7 @@ def test_margins_are_those_whose_mean_is_measured():
     config = SMALL.changed(draw="dense", noise_patches="independent", patches=3, label_noise=0.3, forget_angle=40.0)
     drawn = draw(config, 2)
     state = run_gram(config, drawn)
-    margins, found = forget_margins(drawn, state), measure(config, drawn, state)
+    margins, found = forget_margins(drawn, state), measure_network(config, drawn, state)
     assert margins.shape == (config.n_forget,)
     assert margins.mean() == pytest.approx(found["forget_margin"], rel=1e-12)
     assert np.mean(margins <= 0) == found["forget_error"]

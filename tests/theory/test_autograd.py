@@ -8,7 +8,7 @@ from tests.theory.test_dynamics import phases, rebuild
 from theory.config import UNLEARN_RULES, TheoryConfig
 from theory.draw import draw
 from theory.engine import advance
-from theory.training import make_rule, rest, start_state
+from theory.training import make_rule, start_state, zero_velocity
 
 BASE = TheoryConfig(d=200, n=22, n_forget=6, m=4, draw="dense", pretrain_epochs=10, epochs=6, batch_size=5,
                     retain_batch=4, forget_batch=3, alpha=0.8, rho_scale=0.4, signal_strength=0.8, mask_refresh=2,
@@ -32,7 +32,7 @@ def test_the_state_is_that_of_autograd(rule, setting):
     state, network = start_state(drawn.start), Network(config, drawn)
     for unlearning, (schedule, name, rho) in enumerate(phases(config, drawn)):
         made = make_rule(name, config, rho=rho)
-        assert advance(drawn, state, schedule, made, (0, len(schedule.size)), rest(config, state)) == -1
+        assert advance(drawn, state, schedule, made, (0, len(schedule.size)), zero_velocity(config, state)) == -1
         network.train(name, schedule, unlearning=bool(unlearning))
     W = network.W.numpy()
     products = {"u": (state.u, signals(drawn) @ W.T), "V": (state.V, W @ explicit(drawn)[1].T),

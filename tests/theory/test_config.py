@@ -109,10 +109,10 @@ def test_checkpoints_thin_out():
 
 def test_pretraining_may_follow_a_schedule_of_rules():
     config = TheoryConfig(pretrain="sam:25, sam-0.5:5, sgd", pretrain_epochs=100, pretrain_rho_scale=2.0)
-    assert config.pretrain_legs() == [
+    assert config.pretrain_phases() == [
         ("sam", pytest.approx(2.0 * config.rho_th), 25), ("sam", pytest.approx(0.5 * config.rho_th), 5),
         ("sgd", pytest.approx(2.0 * config.rho_th), 70)]  # fmt: skip
-    assert TheoryConfig(pretrain="sam").pretrain_legs() == [("sam", TheoryConfig().pretrain_rho, 100)]
+    assert TheoryConfig(pretrain="sam").pretrain_phases() == [("sam", TheoryConfig().pretrain_rho, 100)]
 
 
 @pytest.mark.parametrize("text", ["sam, sgd", "sam:100, sgd", "sam:5, sgd:5", "adam:5, sgd", "sgd-0.1", "sam-x", "",

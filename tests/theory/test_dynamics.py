@@ -12,7 +12,7 @@ from hypothesis.control import currently_in_test_context
 from tests.theory.explicit import Network, explicit, signals
 from theory.config import TheoryConfig
 from theory.draw import Draw, draw, generator
-from theory.dynamics import advance
+from theory.dynamics import advance_network
 from theory.measure import weight_gram
 from theory.training import (
     NetworkState,
@@ -20,9 +20,9 @@ from theory.training import (
     copy_state,
     make_rule,
     pretrain_schedule,
-    rest,
     start_state,
     unlearn_schedule,
+    zero_velocity,
 )
 
 EXTENSIONS = ("forget_angle", "label_noise", "momentum", "weight_decay", "sharpness_batch", "activation_power")
@@ -66,8 +66,8 @@ def phases(config: TheoryConfig, drawn: Draw) -> list[tuple[Schedule, str, float
 def run_gram(config: TheoryConfig, drawn: Draw) -> NetworkState:
     state = start_state(drawn.start)
     for schedule, name, rho in phases(config, drawn):
-        steps = 0, len(schedule.size), rest(config, state)
-        ended = advance(drawn.problem, state, schedule, make_rule(name, config, rho=rho), *steps)
+        steps = 0, len(schedule.size), zero_velocity(config, state)
+        ended = advance_network(drawn.problem, state, schedule, make_rule(name, config, rho=rho), *steps)
         if ended != -1 and currently_in_test_context():
             reject()  # of the settings that are drawn some diverge: nothing can be said of them
         assert ended == -1
@@ -184,7 +184,7 @@ def one_step(state: NetworkState, rule: str, rho: float, config: TheoryConfig = 
     drawn = draw(config, 0)
     moved = copy_state(state)
     schedule = unlearn_schedule(config, drawn.problem.labels, generator(0, "unlearn"))
-    assert advance(drawn.problem, moved, schedule, make_rule(rule, config, rho=rho), 0, 1) == -1
+    assert advance_network(drawn.problem, moved, schedule, make_rule(rule, config, rho=rho), 0, 1) == -1
     return moved
 
 
@@ -213,7 +213,9 @@ def test_minmax_never_lets_a_forget_sample_move_a_retain_neuron(fraction, forget
     drawn = draw(config, 0)
     state = start_state(drawn.start)
     schedule = unlearn_schedule(config, drawn.problem.labels, generator(0, "unlearn"))
-    advance(drawn.problem, state, schedule, make_rule("minmax", config, rho=config.rho_th), 0, len(schedule.size))
+    advance_network(
+        drawn.problem, state, schedule, make_rule("minmax", config, rho=config.rho_th), 0, len(schedule.size)
+    )
     retain_neurons, forget_samples = state.mask == 0.0, np.arange(config.n) >= config.n_retain
     assert np.sum(~retain_neurons) == forget_neurons  # of six
     assert np.all(state.q[retain_neurons][:, forget_samples] == 0.0)
@@ -229,7 +231,9 @@ def test_mask_is_refreshed_only_when_asked():
         schedule = unlearn_schedule(config, drawn.problem.labels, generator(0, "unlearn"))
         rule, seen = make_rule("minmax", config, rho=config.rho_th), []
         for epoch in range(config.epochs):
-            advance(drawn.problem, state, schedule, rule, epoch * schedule.per_epoch, (epoch + 1) * schedule.per_epoch)
+            advance_network(
+                drawn.problem, state, schedule, rule, epoch * schedule.per_epoch, (epoch + 1) * schedule.per_epoch
+            )
             seen.append(tuple(state.mask))
         masks[refresh] = set(seen)
     assert len(masks[0]) == 1

@@ -6,9 +6,9 @@ import pytest
 from tests.theory.explicit import Network
 from theory.config import TheoryConfig
 from theory.draw import draw, generator
-from theory.dynamics import advance
+from theory.dynamics import advance_network
 from theory.engine import Trajectory, simulate, simulate_many
-from theory.measure import measure
+from theory.measure import measure_network
 from theory.metrics import Probe
 from theory.training import make_rule, pretrain_schedule, start_state, unlearn_schedule
 
@@ -159,9 +159,9 @@ def test_activation_is_probed_over_one_epoch_of_batches_of_its_own():
     drawn = draw(config, 3)
     state, labels = start_state(drawn.start), drawn.problem.labels
     schedule = pretrain_schedule(config, labels, generator(3, "pretrain"), members=np.arange(config.n))
-    advance(drawn.problem, state, schedule, make_rule("sgd", config, rho=0.0), 0, len(schedule.size))
+    advance_network(drawn.problem, state, schedule, make_rule("sgd", config, rho=0.0), 0, len(schedule.size))
     batches = unlearn_schedule(config.changed(epochs=1), labels, generator(3, "probe"))
-    expected = measure(config, drawn, state, Probe(batches, 0.8 * config.rho_th))
+    expected = measure_network(config, drawn, state, Probe(batches, 0.8 * config.rho_th))
     assert {name: values[0, 0] for name, values in simulate(config).metrics.items()} == expected
 
 

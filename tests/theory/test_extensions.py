@@ -14,7 +14,7 @@ from theory.config import TheoryConfig
 from theory.curvature import curvature
 from theory.draw import draw
 from theory.engine import replay, simulate_many
-from theory.measure import measure
+from theory.measure import measure_network
 from theory.metrics import METRICS, metric_names
 from theory.predict import unpredictable
 
@@ -29,7 +29,7 @@ def test_both_signals_test_errors_agree_with_monte_carlo(noise, patches, angle):
     config = config.changed(d=12) if noise == "orthogonal" else config
     drawn = draw(config, 1)
     state = run_gram(config, drawn)
-    weights, found = rebuild(drawn, state), measure(config, drawn, state)
+    weights, found = rebuild(drawn, state), measure_network(config, drawn, state)
     for name, signal in zip(("test_error", "forget_signal_error"), signals(drawn), strict=True):
         assert_agrees(found[name], config, weights, signal, signals(drawn))
     assert abs(found["test_error"] - found["forget_signal_error"]) > 0.01
@@ -40,9 +40,9 @@ def test_a_forget_signal_opposite_to_the_retain_signal_lies_along_it():
     config = TINY.changed(d=12, forget_angle=180.0, epochs=2)
     drawn = draw(config, 1)
     state = run_gram(config, drawn)
-    found = measure(config, drawn, state)
+    found = measure_network(config, drawn, state)
     assert 0.05 < found["test_error"] < 0.45
-    assert found["test_error"] == measure(config.changed(forget_angle=0.0), drawn, state)["test_error"]
+    assert found["test_error"] == measure_network(config.changed(forget_angle=0.0), drawn, state)["test_error"]
     assert found["forget_signal_error"] == pytest.approx(1 - found["test_error"], abs=1e-9)
 
 
@@ -54,7 +54,7 @@ def test_test_errors_and_margins_of_any_power_and_patches_are_those_of_explicit_
     config = TINY.changed(activation_power=power, patches=4, noise_patches=patches, noise=noise, sigma_p=0.5, epochs=1)
     drawn = draw(config, 2)
     state = run_gram(config, drawn)
-    weights, (phi, xi, _), found = rebuild(drawn, state), explicit(drawn), measure(config, drawn, state)
+    weights, (phi, xi, _), found = rebuild(drawn, state), explicit(drawn), measure_network(config, drawn, state)
     assert_agrees(found["test_error"], config, weights, phi, signals(drawn))
     labels = drawn.problem.labels.reshape(config.n, -1)[:, 0]
     across = (np.maximum(xi @ weights.T, 0) ** power).reshape(config.n, -1, 2 * config.m).sum(axis=1)
@@ -72,7 +72,7 @@ def test_training_numbers_count_given_labels_and_clean_errors_true_ones(power):
     weights, problem = rebuild(drawn, state), drawn.problem
     output, signs = Network(config, drawn).outputs(weights).numpy(), np.repeat([1.0, -1.0], config.m)
     assert np.sum(problem.labels != problem.true_labels) == round(0.4 * config.n)
-    found, retain = measure(config, drawn, state), np.arange(config.n) < config.n_retain
+    found, retain = measure_network(config, drawn, state), np.arange(config.n) < config.n_retain
     for side, members in {"retain": retain, "forget": ~retain}.items():
         margins = (problem.labels * output)[members]
         assert found[f"{side}_margin"] == pytest.approx(margins.mean())

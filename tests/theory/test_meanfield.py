@@ -5,8 +5,8 @@ import pytest
 
 from theory.config import TheoryConfig
 from theory.engine import simulate
-from theory.meanfield import advance_population, preactivations
-from theory.population import SAMPLES, Population, law_of, pretrain_course, start_population, unlearn_course
+from theory.meanfield import advance_population, population_preactivations
+from theory.population import SAMPLES, Population, law_of, pretrain_epoch, start_population, unlearn_epoch
 from theory.predict import closed_forms, predict, pretrained
 
 # At such a dimension samples do not meet: every equation can be worked out by hand.
@@ -15,7 +15,7 @@ FAR = TheoryConfig(d=10**12, n=10, n_forget=2, m=4, batch_size=10, retain_batch=
 
 def hidden(config: TheoryConfig, population: Population) -> np.ndarray:
     V = np.empty_like(population.own)
-    preactivations(law_of(config), population, V)
+    population_preactivations(law_of(config), population, V)
     return V
 
 
@@ -39,7 +39,7 @@ def test_one_step_of_sgd_by_hand():
     population, law = start_population(config), law_of(config)
     V = population.V0.copy()
     slope = 1 / (1 + np.exp(margins(config, V, 0.0)))
-    advance_population(law, population, pretrain_course(config, 0.0), 0, 1)
+    advance_population(law, population, pretrain_epoch(config, 0.0), 0, 1)
     # c = 1 / B; a neuron moves its noise by eta (P - 1) |xi|^2 c l'(f) / m where it is active, up if it matches
     move = config.eta * 2 * law.D / 10 / config.m * slope[..., None] * (V > 0) * np.repeat([1, -1], config.m)
     np.testing.assert_allclose(population.own, move, rtol=1e-9, atol=1e-15)
@@ -61,7 +61,7 @@ def test_one_step_of_sam_by_hand():
     scale = 0.3 * config.rho_th / np.sqrt(norm2)
     near = V - scale * law.D * pull[..., None] * (V > 0) * signs
     lifted = 1 / (1 + np.exp(margins(config, near, -scale * gradient * law.signal2))) / (10 * config.m)
-    advance_population(law, population, pretrain_course(config, 0.3 * config.rho_th), 0, 1)
+    advance_population(law, population, pretrain_epoch(config, 0.3 * config.rho_th), 0, 1)
     move = config.eta * law.D * lifted[..., None] * (near > 0) * signs
     np.testing.assert_allclose(population.own, move, rtol=1e-4, atol=1e-6)
     assert 0.05 < np.mean((near > 0) != (V > 0)) < 0.5  # the perturbation did switch neurons off
@@ -74,7 +74,7 @@ def test_one_epoch_of_unlearning_by_hand(method):
     V = population.V0.copy()
     seen = margins(config, V, 0.0) * [[1.0], [1.0 if method == "neggrad" else -1.0]]  # by the loss, label flipped
     pull = np.array([[0.7 / 8], [-0.3 / 2]]) / (1 + np.exp(seen)) / config.m
-    advance_population(law, population, unlearn_course(config), 0, 1)
+    advance_population(law, population, unlearn_epoch(config), 0, 1)
     move = config.eta * law.D * pull[..., None] * (V > 0) * np.repeat([1, -1], config.m)
     np.testing.assert_allclose(population.own, move, rtol=1e-9, atol=1e-15)
     assert population.kappa[0] > 0 > population.kappa[1]

@@ -8,8 +8,8 @@ import pytest
 from tests.theory.explicit import POINTS, Network, assert_agrees, fresh_margins
 from theory.config import TheoryConfig
 from theory.draw import draw, generator
-from theory.dynamics import advance
-from theory.measure import measure
+from theory.dynamics import advance_network
+from theory.measure import measure_network
 from theory.metrics import Probe
 from theory.training import Schedule, copy_state, make_rule, pretrain_schedule, start_state, unlearn_schedule
 
@@ -29,7 +29,7 @@ class Trained:
         first = pretrain_schedule(self.config, labels, generator(1, "a"), members=np.arange(self.config.n))
         self.schedule = unlearn_schedule(self.config, labels, generator(1, "b"))
         for schedule, steps in ((first, 20), (self.schedule, 2)):
-            advance(self.drawn.problem, self.state, schedule, make_rule("sgd", self.config, rho=0.0), 0, steps)
+            advance_network(self.drawn.problem, self.state, schedule, make_rule("sgd", self.config, rho=0.0), 0, steps)
         self.weights = self.start + np.outer(self.state.p.sum(axis=0), self.phi) + self.state.q @ self.xi
         self.signs = np.repeat([1.0, -1.0], self.config.m)
         self.match = np.equal.outer(self.signs, labels)
@@ -42,7 +42,7 @@ class Trained:
         return network.gradient(self.weights, index, c, self.schedule.loss_labels[index]).numpy()
 
     def measured(self, probing: Probe | None = None) -> dict[str, float]:
-        return measure(self.config.changed(directions=4096), self.drawn, self.state, probing)
+        return measure_network(self.config.changed(directions=4096), self.drawn, self.state, probing)
 
 
 SETTINGS = pytest.mark.parametrize("noise, patches", [("orthogonal", 2), ("plain", 3)])

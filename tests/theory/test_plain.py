@@ -6,15 +6,14 @@ import pytest
 from tests.theory.test_dynamics import phases
 from theory.config import TheoryConfig
 from theory.draw import draw, generator
-from theory.dynamics import advance, curved, probe
-from theory.measure import measure
+from theory.dynamics import advance_network, curved, probe
+from theory.measure import measure_network
 from theory.metrics import TEST_METRICS, TRAINING_METRICS, Probe
-from theory.plain import Draws, Networks, preactivations
-from theory.plain import advance as advance_plainly
+from theory.plain import Draws, Networks, advance_networks, preactivations
 from theory.plain_measure import plain_test_errors, probed, training_numbers
 from theory.points import lattice_count, normal_points
 from theory.quadrature import test_error as compiled_error
-from theory.training import make_rule, rest, start_state, unlearn_schedule
+from theory.training import make_rule, start_state, unlearn_schedule, zero_velocity
 
 BASE = TheoryConfig(d=300, n=14, n_forget=4, m=4, pretrain_epochs=15, epochs=15, retain_batch=4, alpha=0.7,
                     rho_scale=0.7, directions=64)  # fmt: skip
@@ -46,11 +45,11 @@ class Both:
             schedules = [run[stage][0] for run in runs]
             _, name, rho = runs[0][stage]
             rule, steps = make_rule(name, config, rho=rho), (0, len(schedules[0].size))
-            velocities = [rest(config, state) for state in self.states]
+            velocities = [zero_velocity(config, state) for state in self.states]
             for one, state, schedule, velocity in zip(self.draws, self.states, schedules, velocities, strict=True):
-                assert advance(one.problem, state, schedule, rule, *steps, velocity, one.start) == -1
+                assert advance_network(one.problem, state, schedule, rule, *steps, velocity, one.start) == -1
             still = None if velocities[0] is None else self.nets.at_rest()
-            assert np.all(advance_plainly(self.stacked, self.nets, schedules, [rule], *steps, still) == -1)
+            assert np.all(advance_networks(self.stacked, self.nets, schedules, [rule], *steps, still) == -1)
 
 
 @pytest.fixture(scope="module", params=SETTINGS, ids=lambda changes: ",".join(map(str, changes.values())) or "default")
@@ -70,7 +69,7 @@ def test_every_number_is_that_of_the_compiled_engine(both):
     K, found = training_numbers(both.stacked, both.nets, preactivations(both.stacked, both.nets))
     numbers = found.metrics()
     for row, (one, state) in enumerate(zip(both.draws, both.states, strict=True)):
-        expected = measure(both.config, one, state)
+        expected = measure_network(both.config, one, state)
         assert numbers.keys() >= set(TRAINING_METRICS) - set(TEST_METRICS)
         for name in numbers.keys() & expected.keys():
             assert numbers[name][0, row] == pytest.approx(expected[name], rel=1e-11, abs=1e-12), name
@@ -113,7 +112,7 @@ def test_a_seed_that_leaves_the_finite_range_is_named_with_its_step():
     rule = make_rule("sgd", config, rho=0.0)
     with np.errstate(all="ignore"):
         starts = Networks.of([[start_state(one.start)] for one in draws])
-        found = advance_plainly(Draws.of(draws), starts, schedules, [rule], 0, 10)
-    expected = [advance(one.problem, start_state(one.start), schedule, rule, 0, 10)
+        found = advance_networks(Draws.of(draws), starts, schedules, [rule], 0, 10)
+    expected = [advance_network(one.problem, start_state(one.start), schedule, rule, 0, 10)
                 for one, schedule in zip(draws, schedules, strict=True)]  # fmt: skip
     assert found.tolist() == [expected]

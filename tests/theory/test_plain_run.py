@@ -12,11 +12,11 @@ from theory.config import TheoryConfig
 from theory.engine import simulate_many
 from theory.plain_run import affordable, simulate_plainly
 from theory.predict import predict_many
-from theory.study import CELLS, KIND
+from theory.study import KIND, RULE_PAIRS
 
 QUICK = TheoryConfig(d=500, n=20, n_forget=4, m=5, pretrain_epochs=20, epochs=20, seeds=3, directions=64)
 GROUPS = {
-    "default cells": [QUICK.changed(pretrain=before, unlearn=after) for before, after in CELLS],
+    "default cells": [QUICK.changed(pretrain=before, unlearn=after) for before, after in RULE_PAIRS],
     "a forget level": [QUICK.changed(alpha=0.2, epochs=60, stop_forget_error=level) for level in (0.25, 1.0)],
     "a training loss": [QUICK.changed(pretrain="sam:5, sgd", pretrain_stop_loss=0.6, momentum=0.5)],
     "angle, labels, curvature, attacks": [
@@ -24,7 +24,8 @@ GROUPS = {
     ],
     "plain independent noise": [QUICK.changed(noise="plain", noise_patches="independent", patches=3, unlearn="sam")],
     "a short retraining, parts of batches": [
-        QUICK.changed(n_forget=12, sharpness_batch=3, pretrain=before, unlearn=after) for before, after in CELLS[1:]
+        QUICK.changed(n_forget=12, sharpness_batch=3, pretrain=before, unlearn=after)
+        for before, after in RULE_PAIRS[1:]
     ],
     "pretraining diverges": [QUICK.changed(eta_scale=1e308)],
     "unlearning diverges": [QUICK.changed(unlearn="sam", rho_scale=1e308), QUICK],
@@ -53,7 +54,7 @@ def test_a_seed_does_not_depend_on_the_seeds_and_cells_beside_it():
 
 
 def test_the_default_command_is_affordable_and_the_claims_are_not():
-    assert affordable([TheoryConfig(pretrain=before, unlearn=after) for before, after in CELLS])
+    assert affordable([TheoryConfig(pretrain=before, unlearn=after) for before, after in RULE_PAIRS])
     assert not affordable([TheoryConfig(seeds=40, signal_strength=0.1 + i / 100) for i in range(100)])
     assert not affordable([TheoryConfig(attacks=True)])
 
@@ -61,7 +62,7 @@ def test_the_default_command_is_affordable_and_the_claims_are_not():
 def test_a_process_without_machine_code_writes_the_numbers_of_one_with_it(tmp_path):
     """The first command on a machine computes in numpy and loads no compiler, a later one runs what was compiled."""
     small = TheoryConfig(d=300, n=12, n_forget=3, m=3, pretrain_epochs=5, epochs=5, seeds=2, directions=64)
-    cells = [small.changed(pretrain=before, unlearn=after) for before, after in CELLS]
+    cells = [small.changed(pretrain=before, unlearn=after) for before, after in RULE_PAIRS]
     simulate_many(cells)  # machine code is kept now, and that of the mean field
     predict_many(cells)
     words = ["theory", "--json", "--d=300", "--n=12", "--n-forget=3", "--m=3", "--pretrain-epochs=5", "--epochs=5",

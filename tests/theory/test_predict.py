@@ -8,7 +8,7 @@ import pytest
 import theory.predict as prediction
 from repro.base.errors import ConfigError
 from theory.config import TheoryConfig
-from theory.population import pretrain_course, start_population
+from theory.population import pretrain_epoch, start_population
 from theory.predict import (
     boundary,
     boundary_exponent,
@@ -121,14 +121,14 @@ def test_what_it_does_not_cover_is_refused_and_runs_without_a_prediction(setting
     with pytest.raises(ConfigError, match=reason):
         predict(QUICK.changed(**settings))
     small = QUICK.changed(d=200, n=10, n_forget=2, m=2, batch_size=5, seeds=2, **settings)
-    (record,) = run_study(small, store, cells=[("sgd", small.unlearn)])
+    (record,) = run_study(small, store, pairs=[("sgd", small.unlearn)])
     assert "prediction" not in record.result
     assert summarize([record])[0]["prediction"] == {}
 
 
 def test_a_record_holds_the_prediction_of_its_cell(store):
     small = QUICK.changed(d=200, n=10, n_forget=2, m=2, batch_size=5, seeds=2)
-    (record,) = run_study(small, store, cells=[("sam", "sam")])
+    (record,) = run_study(small, store, pairs=[("sam", "sam")])
     expected = predict(small.changed(pretrain="sam", unlearn="sam"))
     arrays = record.arrays()
     for name, values in expected.metrics.items():
@@ -145,8 +145,8 @@ def test_a_record_holds_the_prediction_of_its_cell(store):
 
 def test_two_legs_of_one_rule_are_one(monkeypatch):
     whole = predict(QUICK)
-    course = pretrain_course(QUICK, 0.0)
-    monkeypatch.setattr(prediction, "pretrain_legs", lambda config: [(course, 7), (course, 13)])
+    plan = pretrain_epoch(QUICK, 0.0)
+    monkeypatch.setattr(prediction, "pretrain_plans", lambda config: [(plan, 7), (plan, 13)])
     for name, values in predict(QUICK).pretrain.items():
         np.testing.assert_array_equal(values, whole.pretrain[name], err_msg=name)
 

@@ -11,14 +11,14 @@ from theory import dynamics
 from theory.config import TheoryConfig
 from theory.engine import simulate
 from theory.metrics import METRICS, TRAINING_METRICS
-from theory.study import CELLS, is_compiled, run_study, summarize
+from theory.study import RULE_PAIRS, is_compiled, run_study, summarize
 
 QUICK = TheoryConfig(d=400, n=16, n_forget=4, m=4, pretrain_epochs=10, epochs=10, seeds=3, directions=64)
 
 
 def test_a_study_writes_one_record_a_cell_and_runs_it_once(store):
     records = run_study(QUICK, store)
-    assert [(r.config["pretrain"], r.config["unlearn"]) for r in records] == list(CELLS)
+    assert [(r.config["pretrain"], r.config["unlearn"]) for r in records] == list(RULE_PAIRS)
     written = {path: path.stat().st_mtime_ns for path in store.root.rglob("result.json")}
     again = run_study(QUICK, store)
     assert [r.run_id for r in again] == [r.run_id for r in records]
@@ -27,7 +27,7 @@ def test_a_study_writes_one_record_a_cell_and_runs_it_once(store):
 
 
 def test_a_record_keeps_the_contract_of_the_figures(store):
-    record = run_study(QUICK, store, cells=[("sgd", "sam")])[0]
+    record = run_study(QUICK, store, pairs=[("sgd", "sam")])[0]
     result, arrays = record.result, record.arrays()
     assert record.kind == "theory"
     assert result["seeds"] == [0, 1, 2]
@@ -44,17 +44,17 @@ def test_a_record_keeps_the_contract_of_the_figures(store):
 def test_a_record_says_when_each_seed_reached_the_forget_level(store):
     at_once, never = ({"alpha": 0.1, "stop_forget_error": 0.0}, {"alpha": 1.0, "stop_forget_error": 1.0})
     for changes, expected in ((at_once, 0), (never, None)):
-        (record,) = run_study(QUICK.changed(**changes), store, cells=[("sgd", "sgd")])
+        (record,) = run_study(QUICK.changed(**changes), store, pairs=[("sgd", "sgd")])
         assert record.result["stopped_at"] == [expected] * 3
 
 
 def test_a_record_of_forty_seeds_stays_below_fifty_kilobytes(store):
-    record = run_study(QUICK.changed(seeds=40), store, cells=[("sgd", "sgd")])[0]
+    record = run_study(QUICK.changed(seeds=40), store, pairs=[("sgd", "sgd")])[0]
     assert len(json.dumps(record.result, indent=1)) < 50_000
 
 
 def test_the_table_has_forget_error_beside_test_error_with_errors(store):
-    row = summarize(run_study(QUICK, store, cells=[("sam", "sam")]))[0]
+    row = summarize(run_study(QUICK, store, pairs=[("sam", "sam")]))[0]
     names = list(row)
     assert names.index("forget_error") - names.index("test_error") <= 4
     assert row["test_error_se"] > 0.0
@@ -65,7 +65,7 @@ def test_the_table_has_forget_error_beside_test_error_with_errors(store):
 
 
 def test_a_diverged_cell_is_a_record_and_a_row(store):
-    records = run_study(QUICK.changed(eta_scale=1e308), store, cells=[("sgd", "sgd")])
+    records = run_study(QUICK.changed(eta_scale=1e308), store, pairs=[("sgd", "sgd")])
     assert records[0].status == "diverged"
     row = summarize(records)[0]
     assert row["diverged"] == 3
@@ -73,7 +73,7 @@ def test_a_diverged_cell_is_a_record_and_a_row(store):
 
 
 def test_pretrained_retrained_and_final_numbers_are_those_of_their_models(store):
-    record = run_study(QUICK.changed(epochs=10), store, cells=[("sgd", "sgd")])[0]
+    record = run_study(QUICK.changed(epochs=10), store, pairs=[("sgd", "sgd")])[0]
     result, run = record.result, simulate(QUICK.changed(pretrain="sgd", unlearn="sgd"))
     for name in ("test_error", "forget_loss", "kappa_retain"):
         np.testing.assert_allclose(result["final"][name], run.final(name), rtol=1e-6)

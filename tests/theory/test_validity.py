@@ -73,7 +73,7 @@ def test_settings_are_of_one_distribution_drawn_apart_and_all_predictable():
 
 
 def test_rows_hold_prediction_simulation_and_features_of_their_settings():
-    (row,) = validity.measure([TheoryConfig(**SMALL, pretrain_epochs=20)], seeds=3, first_seed=5)
+    (row,) = validity.measure_errors([TheoryConfig(**SMALL, pretrain_epochs=20)], seeds=3, first_seed=5)
     cell = TheoryConfig(**SMALL, pretrain_epochs=20, seeds=3, first_seed=5)
     run, foreseen = simulate(cell), predict(cell)
     errors = run.final("forget_error")

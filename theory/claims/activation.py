@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, shown, spread
+from theory.claims.claim import ClaimResult, Grid, Part, Runs, TheoryClaim, judge, shown, spread
 from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import Trajectory
 from theory.metrics import SIDES
@@ -52,7 +52,7 @@ def grid(runs: Runs) -> Grid:
             for start, radius in product(STARTS, RADII)}  # fmt: skip
 
 
-def analyse(runs: Runs, config: ClaimConfig) -> Finding:
+def analyse(runs: Runs, config: ClaimConfig) -> ClaimResult:
     """Measure joint shares before and during SAM unlearning, beside the threshold's; the answer looks before it."""
     parts, rows = {}, []
     for (start, radius), run in runs.items():
@@ -100,12 +100,12 @@ def _sentence(runs: Runs) -> str:
 
 def label_grid(runs: Runs) -> Grid:
     """Return each start probed at rho_th before any unlearning, under both methods, named (start, method)."""
-    cells = {start: cell for (start, radius), cell in grid(runs).items() if radius == 1.0}
-    return {(start, method): cell.changed(epochs=0, method=method)
-            for (start, cell), method in product(cells.items(), ("neggrad", "random_label"))}  # fmt: skip
+    settings = {start: setting for (start, radius), setting in grid(runs).items() if radius == 1.0}
+    return {(start, method): setting.changed(epochs=0, method=method)
+            for (start, setting), method in product(settings.items(), ("neggrad", "random_label"))}  # fmt: skip
 
 
-def analyse_labels(runs: Runs, config: ClaimConfig) -> Finding:
+def analyse_labels(runs: Runs, config: ClaimConfig) -> ClaimResult:
     """Compare the joint shares of every group under random labels with those under NegGrad, at rho_th."""
     parts, rows = {}, []
     for start, group in product(STARTS, GROUPS):

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from theory.bounds import HARMFUL_TEST_ERROR, alpha_gap
-from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, over_seeds, shown, spread
-from theory.claims.comparison import compare, compared_cells, minus_sgd
+from theory.claims.claim import ClaimResult, Grid, Part, Runs, TheoryClaim, judge, over_seeds, shown, spread
+from theory.claims.comparison import compare, compared_settings, minus_sgd
 from theory.config import ClaimConfig, TheoryConfig, fixed_clock, scaled_clock
 from theory.stats import slope
 
@@ -43,12 +43,12 @@ class AlphaLine(NamedTuple):
         """Return the values of the axis."""
         return D_AXIS if self.along == "d" else N_AXIS
 
-    def cell(self, value: int, rule: str, alpha: float) -> TheoryConfig:
+    def setting(self, value: int, rule: str, alpha: float) -> TheoryConfig:
         """Return NegGrad by a rule at a place of the axis."""
         size = MIDDLE | {self.along: value}
-        cell = BASE.changed(signal_strength=self.strength, pretrain=self.pretrain, alpha=alpha, **size,
-                            n_forget=size["n"] // 5, **RULES[rule])  # fmt: skip
-        return CLOCKS[self.clock](cell)
+        setting = BASE.changed(signal_strength=self.strength, pretrain=self.pretrain, alpha=alpha, **size,
+                               n_forget=size["n"] // 5, **RULES[rule])  # fmt: skip
+        return CLOCKS[self.clock](setting)
 
     def name(self) -> str:
         """Return the line in words."""
@@ -94,7 +94,7 @@ def grid(runs: Runs) -> Grid:
 
     Named (line, value, rule, alpha): coarse alphas first, then the middle of each interval that holds a threshold.
     """
-    cells: Grid = {}
+    settings: Grid = {}
     for line in LINES:
         for value, rule in product(line.values, RULES):
             if (line, value, rule, COARSE[0]) in runs:
@@ -102,10 +102,10 @@ def grid(runs: Runs) -> Grid:
                 alphas = () if middle is None else (middle,)
             else:
                 alphas = COARSE
-            cells |= {(line, value, rule, alpha): line.cell(value, rule, alpha) for alpha in alphas}
-    for cell in MATCHED:
-        cells |= compared_cells(cell, ("SGD", "SAM 0.1"))
-    return cells
+            settings |= {(line, value, rule, alpha): line.setting(value, rule, alpha) for alpha in alphas}
+    for setting in MATCHED:
+        settings |= compared_settings(setting, ("SGD", "SAM 0.1"))
+    return settings
 
 
 def simulated(runs: Runs, line: AlphaLine, value: int, rule: str) -> dict[float, np.ndarray]:
@@ -175,25 +175,25 @@ class Thresholds:
         return rows
 
 
-def measure(runs: Runs) -> list[Thresholds]:
+def measured_thresholds(runs: Runs) -> list[Thresholds]:
     """Return the errors of every line."""
     return [Thresholds(line, {(value, rule): simulated(runs, line, value, rule)
                               for value, rule in product(line.values, RULES)}) for line in LINES]  # fmt: skip
 
 
-def tolerance(runs: Runs, config: ClaimConfig) -> Finding:
+def tolerance(runs: Runs, config: ClaimConfig) -> ClaimResult:
     """Compare the smallest benign alpha after 100 epochs; beside it, small alphas at matched forgetting."""
     parts, rows = {}, []
-    for found in measure(runs):
+    for found in measured_thresholds(runs):
         gap = over_seeds(found.mean_gap, config)
         parts[f"matched epochs, {found.line.name()}"] = Part(gap, low=0.0, why="off the grid")
         rows += [row | spread("mean_gap", gap) for row in found.rows()]
-    for cell in MATCHED:
-        rows += compare(runs, cell, ("SGD", "SAM 0.1"))
-        part = f"matched forgetting (test error of SAM 0.1 minus SGD), s = 0.5, pretrained sam, alpha = {cell.alpha}"
-        difference = minus_sgd(runs, cell, "SAM 0.1", "forgetting")
+    for setting in MATCHED:
+        rows += compare(runs, setting, ("SGD", "SAM 0.1"))
+        part = f"matched forgetting (test error of SAM 0.1 minus SGD), s = 0.5, pretrained sam, alpha = {setting.alpha}"
+        difference = minus_sgd(runs, setting, "SAM 0.1", "forgetting")
         parts[part] = Part(difference, high=0.0, why="too few forget", inside=False)
-    headline, *_, small, _ = parts
+    typical, *_, small, _ = parts
     middle = next(row for row in rows if row["along"] == "d" and row["d"] == MIDDLE["d"])
     sentence = (
         f"After 100 epochs of NegGrad full-radius SAM overfits benignly from alpha = {middle['alpha_sam']:.2f} on and "
@@ -201,13 +201,13 @@ def tolerance(runs: Runs, config: ClaimConfig) -> Finding:
         f"{middle['forget_error_sam']:.2f} and {middle['forget_error_sgd']:.2f} of F there; at equal forgetting and "
         f"alpha = .5 the test error of SAM at a tenth of rho_th minus that of SGD is {shown(parts[small].estimate)}."
     )
-    return judge(parts, headline, config, rows=rows, sentence=sentence)
+    return judge(parts, typical, config, rows=rows, sentence=sentence)
 
 
-def rate(runs: Runs, config: ClaimConfig) -> Finding:
+def rate(runs: Runs, config: ClaimConfig) -> ClaimResult:
     """Report sup of odds gap / sqrt(d / n) over the grid, which is what `O()` bounds, and whether it still grows."""
     parts, rows, suprema = {}, [], {}
-    for found in measure(runs):
+    for found in measured_thresholds(runs):
         line = found.line
         sizes = [MIDDLE | {line.along: value} for value in line.values]
         scale = np.array([alpha_gap(size["d"] / size["n"]) for size in sizes])

@@ -13,7 +13,7 @@ import numpy as np
 
 from theory.attacks import MOST_EPOCHS
 from theory.claims.boundary import BASE, FORGOTTEN, forgotten
-from theory.claims.claim import Finding, Grid, Runs, TheoryClaim, over_pairs, shown, spread
+from theory.claims.claim import ClaimResult, Grid, Runs, TheoryClaim, over_pairs, shown, spread
 from theory.claims.comparison import PRETRAINS, RULES
 from theory.config import ClaimConfig
 from theory.stats import NOTHING, Estimate, mean_interval, quadrature_error
@@ -42,7 +42,7 @@ def by_stage(runs: Runs, before: str, s: float, metric: str) -> dict[str, np.nda
     return dict(zip(STAGES, stages, strict=True)) | rules
 
 
-def analyse(metric: str, runs: Runs, config: ClaimConfig) -> Finding:
+def analyse(metric: str, runs: Runs, config: ClaimConfig) -> ClaimResult:
     """Put a metric of every stage and rule beside the retrained model's and, of a rule, beside SGD's, seed by seed."""
     rows = []
     for before, s in product(PRETRAINS, STRENGTHS):
@@ -63,8 +63,8 @@ def analyse(metric: str, runs: Runs, config: ClaimConfig) -> Finding:
                 if metric == AUC:
                     row["quadrature"] = quadrature_error(run.final(f"{AUC}_quadrature", matched=True).tolist())
             rows.append({key: rounded(value) for key, value in row.items()})
-    return Finding("", "", estimate=_between(_row(rows, "sgd", "SAM 0.1"), "minus_sgd"), rows=rows,
-                   sentence=_sentence(metric, rows))  # fmt: skip
+    return ClaimResult("", "", estimate=_between(_row(rows, "sgd", "SAM 0.1"), "minus_sgd"), rows=rows,
+                       sentence=_sentence(metric, rows))  # fmt: skip
 
 
 def typical(metric: str, values: np.ndarray, reference: np.ndarray, config: ClaimConfig) -> Estimate:
@@ -121,7 +121,7 @@ def _sentence(metric: str, rows: Sequence[dict[str, Any]]) -> str:
     return f"{WORDS[metric]}, s = {TYPICAL:g}, alpha = {BASE.alpha:g}): {'; '.join(parts)}."
 
 
-def section(membership: Mapping[str, Any], relearning: Mapping[str, Any]) -> str:
+def attacks_section(membership: Mapping[str, Any], relearning: Mapping[str, Any]) -> str:
     """Return what both attacks find at the typical strength as Markdown.
 
     Args:
@@ -133,16 +133,16 @@ def section(membership: Mapping[str, Any], relearning: Mapping[str, Any]) -> str
     names = {"start": "random start", "pretrained": "pretrained", "retrained": "retrained on R"}
     names |= {rule: f"unlearned by {rule}" for rule in COMPARED}
     for name, words in names.items():
-        cells = []
+        settings = []
         for before in PRETRAINS:
             auc, epochs = (_row(result["rows"], before, name) for result in (membership, relearning))
             if auc["value"] is None:
-                cells += ["–"] * 3
+                settings += ["–"] * 3
                 continue
             share = "" if epochs["back"] == 1.0 else f" ({epochs['back']:.0%})"
-            cells += [told(membership["rows"], before, name), told(relearning["rows"], before, name) + share,
-                      f"{auc['forget_error']:.2f}"]  # fmt: skip
-        lines.append(f"| {' | '.join([words, *cells])} |")
+            settings += [told(membership["rows"], before, name), told(relearning["rows"], before, name) + share,
+                         f"{auc['forget_error']:.2f}"]  # fmt: skip
+        lines.append(f"| {' | '.join([words, *settings])} |")
     return TEXT.format(level=FORGOTTEN, s=TYPICAL, alpha=BASE.alpha, seeds=membership["seeds"], most=MOST_EPOCHS,
                        table="\n".join(lines))  # fmt: skip
 

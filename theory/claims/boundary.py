@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from theory.bounds import crossover_strength, random_start_boundary, sam_boundary, sgd_boundary
-from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, over_seeds, shown, spread
+from theory.claims.claim import ClaimResult, Grid, Part, Runs, TheoryClaim, judge, over_seeds, shown, spread
 from theory.config import ClaimConfig, TheoryConfig, default_clock, fixed_clock, linear_clock, scaled_clock
 from theory.engine import Trajectory
 from theory.predict import boundary
@@ -46,7 +46,7 @@ class Axis:
         inside: whether it lies inside the theorem's hypothesis.
     """
 
-    cell: TheoryConfig
+    setting: TheoryConfig
     stage: str
     axis: Sequence[dict] = D_AXIS
     clock: Callable[[TheoryConfig], TheoryConfig] = default_clock
@@ -65,27 +65,27 @@ class Axis:
 
     def at(self, point: int, strength: float) -> TheoryConfig:
         """Return the setting at a place on the axis and a signal strength."""
-        return self.clock(self.cell.changed(signal_strength=strength, **self.axis[point]))
+        return self.clock(self.setting.changed(signal_strength=strength, **self.axis[point]))
 
 
-def two_phases(cell: TheoryConfig) -> TheoryConfig:
+def two_phases(setting: TheoryConfig) -> TheoryConfig:
     """Return the setting pretrained as Chen et al. 2023 do: SAM for T1 ~ d epochs, then SGD until the loss is 0.01.
 
     T1 is 100 epochs at d = 4000, with eta ~ 1/d.
     """
-    first = linear_clock(cell).pretrain_epochs
-    return cell.changed(pretrain=f"sam:{first}, sgd", pretrain_epochs=first + SGD_EPOCHS, pretrain_stop_loss=SMALL_LOSS,
-                        checkpoint_every=5)  # fmt: skip
+    first = linear_clock(setting).pretrain_epochs
+    return setting.changed(pretrain=f"sam:{first}, sgd", pretrain_epochs=first + SGD_EPOCHS,
+                           pretrain_stop_loss=SMALL_LOSS, checkpoint_every=5)  # fmt: skip
 
 
-def small_start(cell: TheoryConfig) -> TheoryConfig:
+def small_start(setting: TheoryConfig) -> TheoryConfig:
     """Return the setting with a start that shrinks as `sigma_0 ~ d^(-3/4)`, in place of the usual d^(-1/2)."""
-    return cell.changed(sigma_0_scale=cell.sigma_0_scale * (cell.d / 1000) ** -0.25)
+    return setting.changed(sigma_0_scale=setting.sigma_0_scale * (setting.d / 1000) ** -0.25)
 
 
-def forgotten(cell: TheoryConfig) -> TheoryConfig:
+def forgotten(setting: TheoryConfig) -> TheoryConfig:
     """Return the setting unlearned until its forget error is 0.25, whatever epochs that takes."""
-    return cell.changed(epochs=PATIENCE, stop_forget_error=FORGOTTEN, checkpoint_every=5)
+    return setting.changed(epochs=PATIENCE, stop_forget_error=FORGOTTEN, checkpoint_every=5)
 
 
 def start_share(run: Trajectory) -> np.ndarray:
@@ -160,7 +160,7 @@ class Boundaries:
     def point(self, runs: Runs, k: int, i: int, strengths: Sequence[float] = STRENGTHS) -> Point:
         """Return what was measured at a place of line `k`, at those strengths that were simulated."""
         there = {s: runs[k, i, s] for s in strengths if (k, i, s) in runs}
-        matched = self.lines[k].cell.stop_forget_error is not None
+        matched = self.lines[k].setting.stop_forget_error is not None
         more = {
             "forget_error": [run.final("forget_error") for run in there.values()],
             "loss": [run.pretrain["retain_loss"][:, -1] for run in there.values()],
@@ -233,9 +233,9 @@ class BoundaryTest(Boundaries):
     def stated(self, line: Axis) -> float:
         """Return the exponent of the theorem's expression along a line."""
         values = [point[line.along] for point in line.axis]
-        return slope(np.log(values), np.log([self.bound(line.cell.changed(**point)) for point in line.axis]))
+        return slope(np.log(values), np.log([self.bound(line.setting.changed(**point)) for point in line.axis]))
 
-    def analyse(self, runs: Runs, config: ClaimConfig) -> Finding:
+    def analyse(self, runs: Runs, config: ClaimConfig) -> ClaimResult:
         """Fit each line's exponent and compare it with that of the theorem's expression along the same axis."""
         parts, rows = {}, []
         for k, line in enumerate(self.lines):
@@ -244,24 +244,24 @@ class BoundaryTest(Boundaries):
             if len(line.axis) >= FEWEST:
                 fitted = found.exponent(config)
                 low = float("-inf") if self.upper else stated - TOLERANCE
-                parts[self._name(line)] = Part(fitted, low, stated + TOLERANCE, "off the grid", line.inside)
+                parts[self._part_name(line)] = Part(fitted, low, stated + TOLERANCE, "off the grid", line.inside)
                 row |= spread("exponent", fitted)
-            if line.cell.epochs == 0 and line.clock is not two_phases:
+            if line.setting.epochs == 0 and line.clock is not two_phases:
                 row["predicted"] = rounded([self.predicted(line.at(i, 1.0)) for i in range(len(line.axis))])
-            if line.cell.epochs == 0 and not self.upper:
-                row["crossover"] = rounded([np.nan if ratio is None else crossover_strength(ratio, line.cell.m)
+            if line.setting.epochs == 0 and not self.upper:
+                row["crossover"] = rounded([np.nan if ratio is None else crossover_strength(ratio, line.setting.m)
                                            for ratio in row["start_there"]])  # fmt: skip
             rows.append(row)
-        return judge(parts, self._name(self.lines[0]), config, rows=rows, sentence=self.sentence(rows))
+        return judge(parts, self._part_name(self.lines[0]), config, rows=rows, sentence=self.sentence(rows))
 
     @staticmethod
-    def _name(line: Axis) -> str:
+    def _part_name(line: Axis) -> str:
         return f"exponent of {line.along}, {line.stage}"
 
 
-def mean_field_boundary(cell: TheoryConfig) -> float:
+def mean_field_boundary(setting: TheoryConfig) -> float:
     """Return |phi*| of SGD pretraining by the mean field."""
-    return boundary(cell) * cell.signal_unit
+    return boundary(setting) * setting.signal_unit
 
 
 BEFORE, START = BASE.changed(epochs=0), BASE.changed(epochs=0, pretrain="sam")

@@ -93,7 +93,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ClaimResult:
     """What the simulation says about a claim.
 
     Attributes:
@@ -137,7 +137,7 @@ class TheoryClaim:
     quantity: str
     change: str
     grid: Callable[[Runs], Grid]
-    analyse: Callable[[Runs, ClaimConfig], Finding]
+    analyse: Callable[[Runs, ClaimConfig], ClaimResult]
     oracle: bool = False
 
 
@@ -171,12 +171,12 @@ def run_claims(
 
 
 def _check(config: ClaimConfig, store: Store, workers: int) -> Record:
-    from theory.claims.cells import cell_id
+    from theory.claims.trajectories import setting_id
 
     claim, begin, cpu = load_claim(config.claim), time.perf_counter(), time.process_time()
     runs = simulate_grid(claim, config, store, workers=workers)
     result = _result(config, claim, claim.analyse(runs, config))
-    result["cells"] = sorted({cell_id(run.config, claim.oracle) for run in runs.values()})
+    result["cells"] = sorted({setting_id(run.config, claim.oracle) for run in runs.values()})
     seconds, spent = round(time.perf_counter() - begin, 2), round(time.process_time() - cpu, 2)
     provenance = collect(study="claims", seconds=seconds, cpu_seconds=spent)
     return store.save(kind_of(config.claim), config, result=result, provenance=provenance)
@@ -194,19 +194,19 @@ def load_claim(name: str) -> TheoryClaim:
 
 def simulate_grid(claim: TheoryClaim, config: ClaimConfig, store: Store, *, workers: int = 1) -> Runs:
     """Return the trajectory of every setting of a claim on the seeds of a config, by its name in the grid."""
-    from theory.claims.cells import run_cells
+    from theory.claims.trajectories import run_settings
 
     runs: dict[Any, Trajectory] = {}
-    while new := {name: cell.changed(seeds=config.seeds, first_seed=config.first_seed)
-                  for name, cell in claim.grid(runs).items() if name not in runs}:  # fmt: skip
-        found = run_cells(new.values(), store, oracle=claim.oracle, label=f"claim {config.claim}", workers=workers)
-        runs |= {name: found[cell] for name, cell in new.items()}
+    while new := {name: setting.changed(seeds=config.seeds, first_seed=config.first_seed)
+                  for name, setting in claim.grid(runs).items() if name not in runs}:  # fmt: skip
+        found = run_settings(new.values(), store, oracle=claim.oracle, label=f"claim {config.claim}", workers=workers)
+        runs |= {name: found[setting] for name, setting in new.items()}
     return runs
 
 
 def judge(
-    parts: Mapping[str, Part], headline: str, config: ClaimConfig, *, rows: list[dict[str, Any]], sentence: str
-) -> Finding:
+    parts: Mapping[str, Part], typical: str, config: ClaimConfig, *, rows: list[dict[str, Any]], sentence: str
+) -> ClaimResult:
     """Return the finding of a claim made of parts, by intervals that hold together at 95 % (Bonferroni).
 
     Args:
@@ -231,7 +231,7 @@ def judge(
         told[part.inside][1].append(side)
     table, rows = ([{name: rounded(value) for name, value in row.items()} for row in some] for some in (table, rows))
     where, beyond = (regime(*told[inside]) for inside in (True, False))
-    return Finding(common_word(words), where, beyond, parts[headline].estimate, table, rows, sentence)
+    return ClaimResult(common_word(words), where, beyond, parts[typical].estimate, table, rows, sentence)
 
 
 def regime(names: Sequence[str], sides: Sequence[int]) -> str:
@@ -283,7 +283,7 @@ def shown(estimate: Estimate, digits: int = 3) -> str:
     return f"{estimate.value:.{digits}g}{between}"
 
 
-def _result(config: ClaimConfig, claim: TheoryClaim, finding: Finding) -> dict[str, Any]:
+def _result(config: ClaimConfig, claim: TheoryClaim, finding: ClaimResult) -> dict[str, Any]:
     first = f" --first-seed {config.first_seed}" if config.first_seed else ""
     return {
         "claim": config.claim,

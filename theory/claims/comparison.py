@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from theory.claims.boundary import BASE, Axis, Boundaries, forgotten
-from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, over_seeds, shown, spread
+from theory.claims.claim import ClaimResult, Grid, Part, Runs, TheoryClaim, judge, over_seeds, shown, spread
 from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import Trajectory
 from theory.predict import ends
@@ -19,7 +19,7 @@ FORGET_LEVEL = 0.5  # beyond the forget error of a model retrained on R at s >= 
 PATIENCE = 1000  # epochs after which a rule counts as not forgetting
 MATCHED = ("epochs", "forgetting")
 MARGIN = 0.01  # difference in test error, or in s*, that counts as none
-Table = dict[TheoryConfig, Sequence[str]]  # setting to the rules run in it, SGD among them
+RulesBySetting = dict[TheoryConfig, Sequence[str]]  # setting to the rules run in it, SGD among them
 Decide = Callable[[Runs, ClaimConfig], Part]  # from the runs to what was measured and where the claim says it lies
 # Rule, radius in units of rho_th.
 RULES = {
@@ -40,37 +40,38 @@ SHIFTS = Boundaries([Axis(forgotten(BASE).changed(pretrain=before, **RULES[rule]
                           ({"d": 4000},)) for before in PRETRAINS for rule in SHIFTED])  # fmt: skip
 
 
-def until_forgotten(cell: TheoryConfig) -> TheoryConfig:
+def until_forgotten(setting: TheoryConfig) -> TheoryConfig:
     """Return a setting that stops at the first checkpoint whose forget error reaches the level."""
-    return cell.changed(epochs=PATIENCE, stop_forget_error=FORGET_LEVEL)
+    return setting.changed(epochs=PATIENCE, stop_forget_error=FORGET_LEVEL)
 
 
-def compared_cells(cell: TheoryConfig, rules: Sequence[str]) -> Grid:
+def compared_settings(setting: TheoryConfig, rules: Sequence[str]) -> Grid:
     """Return each rule in one setting, after its epochs and until forgotten, named (setting, rule, what is matched)."""
-    cells: Grid = {}
+    settings: Grid = {}
     for rule in rules:
-        changed = cell.changed(**RULES[rule])
-        cells |= {(cell, rule, "epochs"): changed, (cell, rule, "forgetting"): until_forgotten(changed)}
-    return cells
+        changed = setting.changed(**RULES[rule])
+        settings |= {(setting, rule, "epochs"): changed, (setting, rule, "forgetting"): until_forgotten(changed)}
+    return settings
 
 
-def minus_sgd(runs: Runs, cell: TheoryConfig, rule: str, matched: str) -> Estimate:
+def minus_sgd(runs: Runs, setting: TheoryConfig, rule: str, matched: str) -> Estimate:
     """Return the paired difference of a rule's test error to SGD's, over the seeds both have."""
-    ours, sgd = (runs[cell, name, matched].final("test_error", matched=matched == "forgetting")
+    ours, sgd = (runs[setting, name, matched].final("test_error", matched=matched == "forgetting")
                  for name in (rule, "SGD"))  # fmt: skip
     return mean_interval(ours - sgd)
 
 
-def compare(runs: Runs, cell: TheoryConfig, rules: Sequence[str]) -> list[dict]:
+def compare(runs: Runs, setting: TheoryConfig, rules: Sequence[str]) -> list[dict]:
     """Return two rows a rule, at matched epochs and at matched forgetting: errors, oracle gap, difference to SGD.
 
     Both errors as predicted without simulating stand beside them, where the prediction was held against simulation.
     """
-    labels = {name: getattr(cell, name) for name in ("pretrain", "signal_strength", "alpha", "method")}
-    if cell.mask_fraction != TheoryConfig.mask_fraction:
-        labels["mask_fraction"] = cell.mask_fraction
-    predicted = ends(list(compared_cells(cell, rules).values()))
-    return [labels | {"rule": rule} | _row(runs, cell, rule, matched) | _predicted(predicted, runs[cell, rule, matched])
+    labels = {name: getattr(setting, name) for name in ("pretrain", "signal_strength", "alpha", "method")}
+    if setting.mask_fraction != TheoryConfig.mask_fraction:
+        labels["mask_fraction"] = setting.mask_fraction
+    predicted = ends(list(compared_settings(setting, rules).values()))
+    return [labels | {"rule": rule} | _row(runs, setting, rule, matched)
+            | _predicted(predicted, runs[setting, rule, matched])
             for matched in MATCHED for rule in rules]  # fmt: skip
 
 
@@ -80,13 +81,13 @@ def _predicted(predicted: Mapping[TheoryConfig, Mapping[str, float]], run: Traje
     return {name: values[name] if np.isfinite(values[name]) else None for name in names if name in values}
 
 
-def _row(runs: Runs, cell: TheoryConfig, rule: str, matched: str) -> dict:
-    run, stops = runs[cell, rule, matched], matched == "forgetting"
+def _row(runs: Runs, setting: TheoryConfig, rule: str, matched: str) -> dict:
+    run, stops = runs[setting, rule, matched], matched == "forgetting"
     test, forget = (mean_interval(run.final(name, matched=stops)) for name in ("test_error", "forget_error"))
     row = {"matched": matched, **spread("test_error", test), "forget_error": forget.value,
            "retrained_forget_error": mean_interval(run.retrained["forget_error"]).value,
            "oracle_gap": mean_interval(run.oracle_gap("forget_error", matched=stops)).value}  # fmt: skip
-    row |= spread("minus_sgd", minus_sgd(runs, cell, rule, matched))
+    row |= spread("minus_sgd", minus_sgd(runs, setting, rule, matched))
     if stops:
         row |= {"reached": float(run.reached.mean()), "epochs": mean_interval(run.epochs_needed).value}
     return row
@@ -126,36 +127,36 @@ class RuleComparison:
         sentence: what may be quoted, with the name of a part in braces for its number.
     """
 
-    settings: Table
-    headline: str
+    settings: RulesBySetting
+    typical: str
     parts: Mapping[str, Decide]
     sentence: str
 
     def grid(self, runs: Runs) -> Grid:
         """Return every rule of every setting, matched both ways, and what the boundaries need."""
-        cells = SHIFTS.grid(runs)
-        for cell, rules in self.settings.items():
-            cells |= compared_cells(cell, rules)
-        return cells
+        settings = SHIFTS.grid(runs)
+        for setting, rules in self.settings.items():
+            settings |= compared_settings(setting, rules)
+        return settings
 
-    def analyse(self, runs: Runs, config: ClaimConfig) -> Finding:
+    def analyse(self, runs: Runs, config: ClaimConfig) -> ClaimResult:
         """Decide every part; the table shows both ways of matching side by side, then the boundaries."""
-        rows = [row for cell, rules in self.settings.items() for row in compare(runs, cell, rules)]
+        rows = [row for setting, rules in self.settings.items() for row in compare(runs, setting, rules)]
         parts = {name: decide(runs, config) for name, decide in self.parts.items()}
         sentence = self.sentence
         for name, part in parts.items():
             sentence = sentence.replace(f"{{{name}}}", shown(part.estimate))
-        for cell in self.settings:
-            if cell.signal_strength == TheoryConfig.signal_strength:
-                found = mean_interval(runs[cell, "SGD", "epochs"].retrained["forget_error"])
-                sentence = sentence.replace(f"{{retrained {cell.pretrain}}}", shown(found, 2))
+        for setting in self.settings:
+            if setting.signal_strength == TheoryConfig.signal_strength:
+                found = mean_interval(runs[setting, "SGD", "epochs"].retrained["forget_error"])
+                sentence = sentence.replace(f"{{retrained {setting.pretrain}}}", shown(found, 2))
         rows += shift_rows(runs, config)
-        return judge(parts, self.headline, config, rows=rows, sentence=sentence)
+        return judge(parts, self.typical, config, rows=rows, sentence=sentence)
 
 
-def lower(cell: TheoryConfig, rule: str, matched: str = "forgetting", *, inside: bool = True) -> Decide:
+def lower(setting: TheoryConfig, rule: str, matched: str = "forgetting", *, inside: bool = True) -> Decide:
     """Return the part that a rule's test error lies below SGD's: the paired difference is claimed to be at most 0."""
-    return lambda runs, config: Part(minus_sgd(runs, cell, rule, matched), high=0.0, why="too few forget",
+    return lambda runs, config: Part(minus_sgd(runs, setting, rule, matched), high=0.0, why="too few forget",
                                      inside=inside, margin=MARGIN)  # fmt: skip
 
 
@@ -171,15 +172,15 @@ def _sam_against_sgd() -> RuleComparison:
     parts: dict[str, Decide] = {}
     for before in PRETRAINS:
         for s in (0.25, 0.5, 1.0, 2.0):
-            cell = TheoryConfig(pretrain=before, signal_strength=s)
-            settings[cell] = rules
+            setting = TheoryConfig(pretrain=before, signal_strength=s)
+            settings[setting] = rules
             for matched in MATCHED:
                 name = f"matched {matched}, {before}, s = {s:g}"
-                parts[name] = lower(cell, "SAM 0.1", matched, inside=matched == "forgetting")
+                parts[name] = lower(setting, "SAM 0.1", matched, inside=matched == "forgetting")
         for alpha in (0.5, 0.7, 0.8, 0.95):
-            cell = TheoryConfig(pretrain=before, alpha=alpha)
-            settings[cell] = ("SGD", "SAM 0.1", "retain-only SAM 0.1")
-            parts[f"matched forgetting, {before}, s = 0.5, alpha = {alpha}"] = lower(cell, "SAM 0.1")
+            setting = TheoryConfig(pretrain=before, alpha=alpha)
+            settings[setting] = ("SGD", "SAM 0.1", "retain-only SAM 0.1")
+            parts[f"matched forgetting, {before}, s = 0.5, alpha = {alpha}"] = lower(setting, "SAM 0.1")
         parts[f"boundary s* below SGD's, {before}"] = shifted(before, "SAM 0.1", up=False)
     sentence = (
         "At equal forgetting the test error of SAM at a tenth of rho_th minus that of SGD is "
@@ -195,23 +196,24 @@ def _sam_against_sgd() -> RuleComparison:
 
 def _sharp_minmax() -> RuleComparison:
     """The boundary of sharpness maximization at equal forgetting; beyond it Sharp MinMax's test error beside SGD's."""
-    settings: Table = {TheoryConfig(pretrain=before, signal_strength=s): ("SGD", "MinMax 0.1", "MinMax 0.1, fixed mask")
-                       for before in PRETRAINS for s in (0.5, 1.0, 2.0)}  # fmt: skip
+    rules = ("SGD", "MinMax 0.1", "MinMax 0.1, fixed mask")
+    settings: RulesBySetting = {TheoryConfig(pretrain=before, signal_strength=s): rules
+                                for before in PRETRAINS for s in (0.5, 1.0, 2.0)}  # fmt: skip
     parts = {f"boundary s* above SGD's, sharpness maximization {radius:g} rho_th, {before}":
              shifted(before, f"sharpness maximization {radius:g}", up=True)
              for before in PRETRAINS for radius in (0.1, 1.0)}  # fmt: skip
-    for cell in settings:
-        at = f"{cell.pretrain}, s = {cell.signal_strength:g}"
-        parts[f"MinMax below SGD, {at}"] = lower(cell, "MinMax 0.1", inside=False)
+    for setting in settings:
+        at = f"{setting.pretrain}, s = {setting.signal_strength:g}"
+        parts[f"MinMax below SGD, {at}"] = lower(setting, "MinMax 0.1", inside=False)
     main = TheoryConfig(pretrain="sam")
     fixed = (main, "MinMax 0.1, fixed mask", "forgetting")
     parts["a mask fixed at the start forgets (most seeds), sam, s = 0.5"] = lambda runs, config: Part(
         share_interval(runs[fixed].reached), low=0.5, inside=False
     )
     for fraction in (0.25, 0.75):
-        cell = main.changed(mask_fraction=fraction)
-        settings[cell] = ("SGD", "MinMax 0.1")
-        parts[f"MinMax below SGD, sam, s = 0.5, mask of {fraction:.0%}"] = lower(cell, "MinMax 0.1", inside=False)
+        setting = main.changed(mask_fraction=fraction)
+        settings[setting] = ("SGD", "MinMax 0.1")
+        parts[f"MinMax below SGD, sam, s = 0.5, mask of {fraction:.0%}"] = lower(setting, "MinMax 0.1", inside=False)
     first = "boundary s* above SGD's, sharpness maximization"
     sentence = (
         f"At equal forgetting the boundary s* of sharpness maximization lies {{{first} 0.1 rho_th, sgd}} above SGD's "

@@ -131,7 +131,7 @@ LAWS = (
 
 
 # Beneath the table: of which measurements, and what is written of their results.
-SECTIONS = ((("scaling",), scaling.section), (("membership", "relearning"), attacks.section))
+SECTIONS = ((("scaling",), scaling.scaling_section), (("membership", "relearning"), attacks.attacks_section))
 
 
 def page(results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -154,9 +154,9 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
     for law in LAWS:
         if result := results.get(law.claim):
             said = ("–", law.own) if law.own else (result["answer"], result["hypothesis"])
-            cells = (law.title, said[0], law.order, law.formula, law.exponent(result["rows"]), said[1],
-                     law.error(result["rows"]), law.figure)  # fmt: skip
-            lines.append(f"| {' | '.join(cells)} |")
+            entries = (law.title, said[0], law.order, law.formula, law.exponent(result["rows"]), said[1],
+                       law.error(result["rows"]), law.figure)  # fmt: skip
+            lines.append(f"| {' | '.join(entries)} |")
     seeds = sorted({result["seeds"] for name, result in results.items() if name in {law.claim for law in LAWS}})
     more = [section(*(results[name] for name in names)) for names, section in SECTIONS if {*names} <= {*results}]
     return "\n".join([TITLE.format(seeds=" or ".join(map(str, seeds))), *lines, "", NOTES, *more])

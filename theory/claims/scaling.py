@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from theory.claims.boundary import BEFORE, Axis, Boundaries
-from theory.claims.claim import Finding, Runs, TheoryClaim, spread
+from theory.claims.claim import ClaimResult, Runs, TheoryClaim, spread
 from theory.config import ClaimConfig, TheoryConfig
 from theory.predict import boundary
 from theory.stats import slope
@@ -43,12 +43,12 @@ class Corner(NamedTuple):
         of_noise = max((1 - self.c) / 4, 0.75 - (self.a + self.c) / 2)
         return of_noise if rule == "sgd" else of_noise - self.b / 2
 
-    def follow(self, cell: TheoryConfig) -> TheoryConfig:
+    def follow(self, setting: TheoryConfig) -> TheoryConfig:
         """Return the setting with the start, the epochs and the samples that belong to its dimension."""
-        times = cell.d / MIDDLE
-        n = round(cell.n * times**self.c)
-        return cell.changed(n=n, n_forget=n // 5, pretrain_epochs=round(cell.pretrain_epochs * times**self.b),
-                            sigma_0_scale=STARTS[self.a] * times ** (0.5 - self.a))  # fmt: skip
+        times = setting.d / MIDDLE
+        n = round(setting.n * times**self.c)
+        return setting.changed(n=n, n_forget=n // 5, pretrain_epochs=round(setting.pretrain_epochs * times**self.b),
+                               sigma_0_scale=STARTS[self.a] * times ** (0.5 - self.a))  # fmt: skip
 
 
 CORNERS = tuple(Corner(*place) for place in product(STARTS, (0.0, 0.5), (0.0, 0.5)))
@@ -65,11 +65,11 @@ LINES = Boundaries([_line(rule, corner, DIMENSIONS) for rule, corner in PLACES])
 
 def mean_field(line: Axis) -> list[float]:
     """Return |phi|* of the mean field along a line, NaN where it has no boundary."""
-    cells = [line.at(place, 1.0) for place in range(len(line.axis))]
-    return [boundary(cell) * cell.signal_unit for cell in cells]
+    settings = [line.at(place, 1.0) for place in range(len(line.axis))]
+    return [boundary(setting) * setting.signal_unit for setting in settings]
 
 
-def analyse(runs: Runs, config: ClaimConfig) -> Finding:
+def analyse(runs: Runs, config: ClaimConfig) -> ClaimResult:
     """Put the exponent of every line three times: derived, of the mean field, and simulated with its interval."""
     rows, estimates = [], []
     for k, (rule, corner) in enumerate(PLACES):
@@ -82,7 +82,7 @@ def analyse(runs: Runs, config: ClaimConfig) -> Finding:
         told = found.row(config.seeds)
         rows.append(row | {name: told[name] for name in ("axis", "boundary", "boundary_strength", "start_there")})
     rows = [{name: rounded(value) for name, value in row.items()} for row in rows]
-    return Finding("", "", estimate=estimates[0], rows=rows, sentence=_sentence(rows))
+    return ClaimResult("", "", estimate=estimates[0], rows=rows, sentence=_sentence(rows))
 
 
 def boundary_errors(row: Mapping[str, Any]) -> list[float]:
@@ -123,7 +123,7 @@ CLAIMS = {
 }  # fmt: skip
 
 
-def section(result: Mapping[str, Any]) -> str:
+def scaling_section(result: Mapping[str, Any]) -> str:
     """Return the derivation and the table of exponents as Markdown.
 
     Args:

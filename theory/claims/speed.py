@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 
-from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, over_pairs, shown, spread
+from theory.claims.claim import ClaimResult, Grid, Part, Runs, TheoryClaim, judge, over_pairs, shown, spread
 from theory.claims.comparison import PRETRAINS, until_forgotten
 from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import Trajectory
@@ -18,11 +18,11 @@ BASE = TheoryConfig(alpha=0.7, directions=64)
 
 def grid(runs: Runs) -> Grid:
     """Return each rule until it has forgotten half of F, named (pretraining, d, radius); radius 0 is SGD."""
-    cells: Grid = {}
+    settings: Grid = {}
     for before, d, radius in product(PRETRAINS, DIMENSIONS, (0.0, *RADII)):
         rule = {"unlearn": "sam", "rho_scale": radius} if radius else {"unlearn": "sgd"}
-        cells[before, d, radius] = until_forgotten(BASE.changed(pretrain=before, d=d, **rule))
-    return cells
+        settings[before, d, radius] = until_forgotten(BASE.changed(pretrain=before, d=d, **rule))
+    return settings
 
 
 def opposing_memory(run: Trajectory) -> np.ndarray:
@@ -33,7 +33,7 @@ def opposing_memory(run: Trajectory) -> np.ndarray:
     return run.final("zeta_forget_oppose", matched=True)
 
 
-def analyse(runs: Runs, config: ClaimConfig) -> Finding:
+def analyse(runs: Runs, config: ClaimConfig) -> ClaimResult:
     """Compare the opposing noise memory of F at equal forgetting with SGD's; epochs stand beside it."""
     parts, rows, memory = {}, [], {}
     for before, d, radius in product(PRETRAINS, DIMENSIONS, (0.0, *RADII)):
@@ -45,7 +45,7 @@ def analyse(runs: Runs, config: ClaimConfig) -> Finding:
         row |= spread("opposing_memory", memory[before, d, radius]) | spread("memory_ratio", ratio)
         rows.append(row | {"epochs_ratio": mean_interval(run.epochs_needed / sgd.epochs_needed).value})
         if radius:
-            parts[_name(before, d, radius)] = Part(ratio, 1 / SAME, SAME, "never forgets", inside=radius == 1.0)
+            parts[_part_name(before, d, radius)] = Part(ratio, 1 / SAME, SAME, "never forgets", inside=radius == 1.0)
     told = {key: shown(memory[key], 2) for key in memory}
     sentence = (
         f"At forget error .5 the neurons that anti-memorize F hold {told['sgd', 4000, 0.0]} of noise memory after SGD, "
@@ -54,10 +54,10 @@ def analyse(runs: Runs, config: ClaimConfig) -> Finding:
         f"{told['sgd', 1000000, 1.0]} after SAM at rho_th; after SAM pretraining, d = 4000, {told['sam', 4000, 0.0]} "
         f"after SGD and {told['sam', 4000, 0.1]} after SAM at a tenth."
     )
-    return judge(parts, _name("sgd", 4000, 1.0), config, rows=rows, sentence=sentence)
+    return judge(parts, _part_name("sgd", 4000, 1.0), config, rows=rows, sentence=sentence)
 
 
-def _name(before: str, d: int, radius: float) -> str:
+def _part_name(before: str, d: int, radius: float) -> str:
     return f"opposing memory as SGD's, SAM {radius:g}, d = {d:g}, pretrained {before}"
 
 

@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 
 from theory.bounds import OVERLAP, signal_surplus
-from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, over_seeds, shown, spread
+from theory.claims.claim import ClaimResult, Grid, Part, Runs, TheoryClaim, judge, over_seeds, shown, spread
 from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import Trajectory
 from theory.predict import closed_forms, signal_drive
@@ -93,16 +93,16 @@ def grid(runs: Runs) -> Grid:
     """
     base = TheoryConfig(checkpoint_every=10, rho_scale=1.0, directions=64)
     longest = base.changed(pretrain_epochs=max(TIMES), epochs=0)
-    cells: Grid = {(rule, d, norm): _at(longest.changed(pretrain=rule, d=d), norm)
-                   for rule, d, norm in product(RULES, DIMENSIONS, NORMS)}  # fmt: skip
+    settings: Grid = {(rule, d, norm): _at(longest.changed(pretrain=rule, d=d), norm)
+                      for rule, d, norm in product(RULES, DIMENSIONS, NORMS)}  # fmt: skip
     for (start, (pretrain, epochs)), rule, norm in product(STARTS.items(), RULES, NORMS):
-        cell = base.changed(epochs=max(UNLEARNED), pretrain=pretrain, pretrain_epochs=epochs, unlearn=rule)
-        cells[start, rule, norm] = _at(cell, norm)
-    return cells
+        setting = base.changed(epochs=max(UNLEARNED), pretrain=pretrain, pretrain_epochs=epochs, unlearn=rule)
+        settings[start, rule, norm] = _at(setting, norm)
+    return settings
 
 
-def _at(cell: TheoryConfig, norm: float) -> TheoryConfig:
-    return cell.changed(signal_strength=norm / cell.signal_unit)
+def _at(setting: TheoryConfig, norm: float) -> TheoryConfig:
+    return setting.changed(signal_strength=norm / setting.signal_unit)
 
 
 def curves(runs: Runs) -> list[Curve]:
@@ -112,9 +112,9 @@ def curves(runs: Runs) -> list[Curve]:
 
 
 def _pretraining(runs: Runs, d: int, epochs: int) -> Curve:
-    cells = [runs["sgd", d, norm].config.changed(pretrain_epochs=epochs) for norm in NORMS]
+    settings = [runs["sgd", d, norm].config.changed(pretrain_epochs=epochs) for norm in NORMS]
     kappa = {rule: np.array([_kappa(runs[rule, d, norm], epochs) for norm in NORMS]) for rule in RULES}
-    forms = [closed_forms(cell, ACTIVE) for cell in cells]
+    forms = [closed_forms(setting, ACTIVE) for setting in settings]
     closed = {rule: np.array([form[f"kappa_{rule}"] for form in forms]) for rule in RULES}
     label = {"stage": "pretraining", "start": "initialization", "d": d, "epochs": epochs}
     return Curve(label, np.array([form["Y"] for form in forms]), kappa, closed)
@@ -133,12 +133,14 @@ def _unlearning(runs: Runs, start: str, epochs: int) -> Curve:
         columns = [run.epochs.tolist().index(epochs) for run in found]
         kappa = [run.metrics["kappa_retain"] for run in found]
         grown[rule] = np.array([values[:, i] - values[:, 0] for values, i in zip(kappa, columns, strict=True)])
-    cells = [runs[start, "sgd", norm].config for norm in NORMS]
-    trained = np.array([signal_drive(cell.changed(pretrain_epochs=cell.pretrain_epochs + epochs)) for cell in cells])
-    return Curve({"stage": "unlearning", "start": start, "d": cells[0].d, "epochs": epochs}, trained, grown, None)
+    settings = [runs[start, "sgd", norm].config for norm in NORMS]
+    trained = np.array(
+        [signal_drive(setting.changed(pretrain_epochs=setting.pretrain_epochs + epochs)) for setting in settings]
+    )
+    return Curve({"stage": "unlearning", "start": start, "d": settings[0].d, "epochs": epochs}, trained, grown, None)
 
 
-def analyse(runs: Runs, config: ClaimConfig) -> Finding:
+def analyse(runs: Runs, config: ClaimConfig) -> ClaimResult:
     """Fit the local exponent of the surplus in |phi| in each branch of each setting."""
     stated = slope(np.log(NORMS), np.log([signal_surplus(norm) for norm in NORMS]))
     parts, rows, found = {}, [], curves(runs)
@@ -148,12 +150,12 @@ def analyse(runs: Runs, config: ClaimConfig) -> Finding:
             continue
         fitted = curve.exponent(inside, config)
         rows.append(curve.row(branch, fitted))
-        parts[_name(curve.label, branch)] = Part(fitted, stated - TOLERANCE, stated + TOLERANCE, "not positive",
+        parts[_part_name(curve.label, branch)] = Part(fitted, stated - TOLERANCE, stated + TOLERANCE, "not positive",
                                                  inside=branch == "linear")  # fmt: skip
-    return judge(parts, _name(TYPICAL, "linear"), config, rows=rows, sentence=_sentence(parts, rows))
+    return judge(parts, _part_name(TYPICAL, "linear"), config, rows=rows, sentence=_sentence(parts, rows))
 
 
-def _name(label: dict, branch: str) -> str:
+def _part_name(label: dict, branch: str) -> str:
     return f"{branch}, {label['stage']} from {label['start']}, d = {label['d']}, {label['epochs']} epochs"
 
 
@@ -172,8 +174,8 @@ def _sentence(parts: dict[str, Part], rows: list[dict]) -> str:
     off = ratio_errors(rows)
     return (
         f"While learning is linear (Y < .1) SAM's surplus of retain signal grows as |phi| to the power "
-        f"{shown(parts[_name(TYPICAL, 'linear')].estimate)} ({between['linear', 'exponent']} over all settings); once "
-        f"it saturates (Y > 3) both rules learn logarithmically and the power falls to "
+        f"{shown(parts[_part_name(TYPICAL, 'linear')].estimate)} ({between['linear', 'exponent']} over all settings); "
+        f"once it saturates (Y > 3) both rules learn logarithmically and the power falls to "
         f"{between['saturated', 'exponent']}. As a ratio it does not grow with |phi| in the linear branch (power "
         f"{between['linear', 'exponent_ratio']}): the closed form depends on the noise drive X alone there and is "
         f"right to {np.median(off):.1%} (median of {len(off)} cells), {max(off):.0%} at worst."

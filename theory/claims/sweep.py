@@ -14,8 +14,8 @@ from repro.records.provenance import collect
 from repro.records.record import Record
 from repro.records.store import Store
 from repro.records.tables import write_table
-from theory.claims.cells import run_cells
 from theory.claims.comparison import until_forgotten
+from theory.claims.trajectories import run_settings
 from theory.config import SweepConfig, TheoryConfig, default_clock, fixed_clock, grouped
 from theory.engine import Trajectory
 from theory.metrics import TEST_METRICS
@@ -119,33 +119,34 @@ def run_sweep(
     """
     sweep = with_axes(choose("sweep", name, SWEEPS), config)
     base = replace(base or TheoryConfig(), seeds=config.seeds, first_seed=config.first_seed)
-    cells = {"rules": sweep.rules, "pretrains": sweep.pretrains, "common": sweep.common, "matched": sweep.matched,
-             "clock": sweep.clock.__name__}  # fmt: skip
-    identity = {"sweep": name, "axes": sweep.axes, "base": base, "cells": cells}
+    rest = {"rules": sweep.rules, "pretrains": sweep.pretrains, "common": sweep.common, "matched": sweep.matched,
+            "clock": sweep.clock.__name__}  # fmt: skip
+    identity = {"sweep": name, "axes": sweep.axes, "base": base, "cells": rest}
     found = store.find(KIND, identity)
     if found is None:
         store.ensure_writable()
-        table = _table(sweep, measure_cells(sweep, base, store, label=f"sweep {name}", workers=workers))
+        table = _table(sweep, measure_settings(sweep, base, store, label=f"sweep {name}", workers=workers))
         result = {"sweep": name, "axes": plain(sweep.axes), "rows": len(table["test_error"]), "columns": list(table)}
         found = store.save(KIND, identity, result=result, arrays=table, provenance=collect(study=f"sweep-{name}"))
     write_table(found, store.root)
     return found
 
 
-def measure_cells(
+def measure_settings(
     sweep: Sweep, base: TheoryConfig, store: Store, *, label: str = "", workers: int = 1
 ) -> dict[TheoryConfig, dict[str, Any]]:
     """Return mean and standard error over seeds of every metric of each setting and, if asked, at the forget level.
 
     What is predicted of a setting without simulating stands beside them.
     """
-    cells = _cells_of(sweep, base)
-    stopped = {cell: until_forgotten(cell) for cell in cells} if sweep.matched else {}
-    runs = run_cells([one for cell in cells for one in (cell, stopped.get(cell, cell))], store, label=label,
-                     workers=workers)  # fmt: skip
-    predicted = ends(cells)
-    at_level = {cell: _at_level(runs[one]) for cell, one in stopped.items()}
-    return {cell: _means(runs[cell]) | at_level.get(cell, {}) | predicted.get(cell, {}) for cell in cells}
+    settings = _settings_of(sweep, base)
+    stopped = {setting: until_forgotten(setting) for setting in settings} if sweep.matched else {}
+    runs = run_settings([*settings, *stopped.values()], store, label=label, workers=workers)
+    predicted = ends(settings)
+    at_level = {setting: _at_level(runs[one]) for setting, one in stopped.items()}
+    return {
+        setting: _means(runs[setting]) | at_level.get(setting, {}) | predicted.get(setting, {}) for setting in settings
+    }
 
 
 def _at_level(run: Trajectory) -> dict[str, Any]:
@@ -186,19 +187,19 @@ def with_axes(name: str, config: SweepConfig) -> Sweep:
     return replace(sweep, axes=sweep.axes | given)
 
 
-def _cells_of(sweep: Sweep, base: TheoryConfig) -> list[TheoryConfig]:
+def _settings_of(sweep: Sweep, base: TheoryConfig) -> list[TheoryConfig]:
     """Return the settings of a sweep, each once, those that share their pretraining beside each other."""
     points = (dict(zip(sweep.axes, values, strict=True)) for values in product(*sweep.axes.values()))
-    cells = (sweep.clock(base.changed(**(sweep.common | pretrain | rule | point)))
-             for pretrain, point, rule in product(sweep.pretrains, points, sweep.rules))  # fmt: skip
-    return [cell for group in grouped(cells).values() for cell in group]
+    settings = (sweep.clock(base.changed(**(sweep.common | pretrain | rule | point)))
+                for pretrain, point, rule in product(sweep.pretrains, points, sweep.rules))  # fmt: skip
+    return [setting for group in grouped(settings).values() for setting in group]
 
 
 def _table(sweep: Sweep, measured: dict[TheoryConfig, dict[str, Any]]) -> Table:
     """Return columns: what varies, then what was measured; NaN where a setting has no value."""
     labels = ["d", "n", "signal_strength", "pretrain", "pretrain_epochs", "unlearn", "rho_scale", "alpha", "epochs"]
     labels += [axis for axis in sweep.axes if axis not in labels]
-    columns = {name: np.array([getattr(cell, name) for cell in measured]) for name in labels}
+    columns = {name: np.array([getattr(setting, name) for setting in measured]) for name in labels}
     for name in dict.fromkeys(name for found in measured.values() for name in found):
         values = [found.get(name) for found in measured.values()]  # some metrics only some settings have
         columns[name] = np.array([np.nan if value is None else value for value in values])

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 
 from repro.statistics.spread import tug_of_war
-from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, shown, spread
+from theory.claims.claim import ClaimResult, Grid, Part, Runs, TheoryClaim, judge, shown, spread
 from theory.claims.comparison import PRETRAINS, RULES
 from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import Trajectory
@@ -46,7 +46,7 @@ def grid(runs: Runs) -> Grid:
             for before, s, alpha, rule in product(BEFORE, STRENGTHS, ALPHAS, COMPARED)}  # fmt: skip
 
 
-def analyse(runs: Runs, config: ClaimConfig) -> Finding:
+def analyse(runs: Runs, config: ClaimConfig) -> ClaimResult:
     """Compare every rule's ToW at its best epoch with SGD's on the same seeds."""
     parts, rows = {}, []
     for before, s, alpha in product(BEFORE, STRENGTHS, ALPHAS):
@@ -59,21 +59,21 @@ def analyse(runs: Runs, config: ClaimConfig) -> Finding:
             if rule != "SGD":
                 passed = np.median(places) < curve.shape[1] - 1  # else it may still rise
                 inside = bool(rule == "SAM 0.1" and before in PRETRAINS and passed)
-                parts[_name(rule, before, s, alpha)] = Part(gain, low=0.0, inside=inside, margin=MARGIN)
+                parts[_part_name(rule, before, s, alpha)] = Part(gain, low=0.0, inside=inside, margin=MARGIN)
             row = {"pretrain": before, "signal_strength": s, "alpha": alpha, "rule": rule}
             row |= spread("tow", mean_interval(best)) | spread("minus_sgd", gain)
             row |= {"epoch": float(np.median(run.epochs[places])), "untouched": float(curve[:, 0].mean()),
                     "epochs": run.epochs.tolist(), "curve": np.round(curve.mean(axis=0), 4).tolist()}  # fmt: skip
             rows.append(row)
-    return judge(parts, _name("SAM 0.1", "sgd", *TYPICAL.values()), config, rows=rows, sentence=_sentence(parts))
+    return judge(parts, _part_name("SAM 0.1", "sgd", *TYPICAL.values()), config, rows=rows, sentence=_sentence(parts))
 
 
-def _name(rule: str, before: str, s: float, alpha: float) -> str:
+def _part_name(rule: str, before: str, s: float, alpha: float) -> str:
     return f"{rule}, pretrained {before}, s = {s:g}, alpha = {alpha:g}"
 
 
 def _sentence(parts: dict[str, Part]) -> str:
-    after = {(rule, before): shown(parts[_name(rule, before, *TYPICAL.values())].estimate)
+    after = {(rule, before): shown(parts[_part_name(rule, before, *TYPICAL.values())].estimate)
              for rule in COMPARED[1:] for before in PRETRAINS}  # fmt: skip
     more = "; ".join(f"{rule} {after[rule, 'sgd']} and {after[rule, 'sam']}" for rule in COMPARED[2:])
     return (

@@ -15,5 +15,5 @@ def _few_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparison, "ends", lambda cells: {})
+    monkeypatch.setattr(comparison, "ends", lambda settings: {})
     monkeypatch.setattr(boundary, "boundary", lambda cell: math.nan)

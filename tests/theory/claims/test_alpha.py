@@ -13,7 +13,7 @@ from theory.claims.alpha import (
     MIDDLE,
     AlphaLine,
     grid,
-    measure,
+    measured_thresholds,
     next_alpha,
     rate,
     threshold,
@@ -70,7 +70,7 @@ def test_bisection_closes_in_on_the_threshold_and_stops_where_there_is_none():
 
 
 def test_rows_hold_both_thresholds_the_gap_in_alpha_and_odds_and_the_forget_error_at_each():
-    found = measure(runs_with(lambda cell: 0.8, lambda cell: 0.5))
+    found = measured_thresholds(runs_with(lambda cell: 0.8, lambda cell: 0.5))
     assert [one.line for one in found] == LINES
     for one in found:
         for row in one.rows():
@@ -82,7 +82,7 @@ def test_rows_hold_both_thresholds_the_gap_in_alpha_and_odds_and_the_forget_erro
 
 
 def test_a_rule_that_tolerates_every_alpha_has_odds_of_zero():
-    (one, *_) = measure(runs_with(lambda cell: 0.8, lambda cell: -1.0))
+    (one, *_) = measured_thresholds(runs_with(lambda cell: 0.8, lambda cell: -1.0))
     np.testing.assert_allclose(one.odds_gap(np.arange(SEEDS)), 4.0, rtol=0.02)
     assert all(row["every_alpha_sam"] for row in one.rows())
 
@@ -99,7 +99,9 @@ def test_sam_tolerates_less_where_the_gap_is_positive(gap, side):
 
 
 def test_the_mean_gap_is_of_the_sizes_at_which_both_rules_have_a_threshold():
-    (one, *_) = measure(runs_with(lambda cell: 2.0 if cell.d == 500 else 0.6 + 0.1 * (cell.d > 2000), lambda cell: 0.5))
+    (one, *_) = measured_thresholds(
+        runs_with(lambda cell: 2.0 if cell.d == 500 else 0.6 + 0.1 * (cell.d > 2000), lambda cell: 0.5)
+    )
     np.testing.assert_allclose(one.alpha_gap(np.arange(SEEDS)), [np.nan, 0.1, 0.2, 0.2], atol=0.01)
     assert one.mean_gap(np.arange(SEEDS)) == pytest.approx(0.5 / 3, abs=0.01)
 

@@ -5,7 +5,7 @@ import pytest
 
 from tests.theory.claims.synthetic import made, seeded
 from theory.attacks import MOST_EPOCHS
-from theory.claims.attacks import AUC, COMPARED, EPOCHS, PRETRAINS, STRENGTHS, analyse, grid, section
+from theory.claims.attacks import AUC, COMPARED, EPOCHS, PRETRAINS, STRENGTHS, analyse, attacks_section, grid
 from theory.config import ClaimConfig
 
 SEEDS = 4
@@ -82,7 +82,7 @@ def test_the_section_has_a_line_a_network_with_both_attacks_after_both_pretraini
         metric_runs["sam", 0.5, "SAM 1"].stopped_at[1:] = -1
     results = [{"rows": analyse(metric, found, CONFIG).rows, "seeds": SEEDS}
                for metric, found in ((AUC, aucs), (EPOCHS, runs))]  # fmt: skip
-    lines = [line.strip("| ").split(" | ") for line in section(*results).splitlines() if line.startswith("| ")]
+    lines = [line.strip("| ").split(" | ") for line in attacks_section(*results).splitlines() if line.startswith("| ")]
     table = {cells[0]: cells[1:] for cells in lines}
     assert len(table) == 1 + 3 + len(COMPARED)
     assert table["unlearned by SAM 0.1"][0] == table["unlearned by SAM 0.1"][3] == "0.6 [0.6, 0.6]"

@@ -95,7 +95,7 @@ def test_the_closed_form_of_the_random_start_stands_beside_sam_before_unlearning
     off = []
     for line, row in zip(SAM.lines, finding.rows, strict=True):
         starts = [random_start_boundary(line.at(i, 1.0)) for i in range(len(line.axis))]
-        shown = line.cell.epochs == 0 and line.clock is not two_phases
+        shown = line.setting.epochs == 0 and line.clock is not two_phases
         assert row.get("predicted") == (pytest.approx(starts, rel=1e-3) if shown else None)
         if line.stage.startswith(RANDOM_START):
             off += [abs(start / 2.0 - 1) for start in starts]
@@ -109,7 +109,7 @@ def test_the_predicted_boundary_stands_beside_lines_of_sgd_that_are_not_unlearne
     for line, row in zip(SGD.lines, rows, strict=True):
         cells = [line.at(i, 1.0) for i in range(len(line.axis))]
         expected = [2.0 * cell.eta_scale * cell.signal_unit for cell in cells]
-        assert row.get("predicted") == (pytest.approx(expected, rel=1e-3) if line.cell.epochs == 0 else None)
+        assert row.get("predicted") == (pytest.approx(expected, rel=1e-3) if line.setting.epochs == 0 else None)
 
 
 def test_start_noise_over_learned_noise_leaves_out_the_signal():
@@ -160,7 +160,7 @@ def test_a_boundary_beyond_the_grid_is_unknown_or_at_least_the_largest_strength(
 
 
 def test_at_equal_forgetting_a_seed_that_never_forgot_is_left_out():
-    k = next(k for k, line in enumerate(SGD.lines) if line.cell.stop_forget_error)
+    k = next(k for k, line in enumerate(SGD.lines) if line.setting.stop_forget_error)
     runs = {(k, 0, s): made(SGD.lines[k].at(0, s).changed(seeds=2), stopped_at=np.array([5, -1]),
                             test_error=np.array([[0.2], [9.0]])) for s in STRENGTHS}  # fmt: skip
     np.testing.assert_allclose(np.nanmean(SGD.point(runs, k, 0).errors, axis=1), 0.2)

@@ -11,8 +11,8 @@ from repro.base.errors import ConfigError
 from repro.records.pack import PackedStore
 from repro.records.store import Store
 from tests.theory.claims.synthetic import sides
-from theory.claims import cells
 from theory.claims import claim as claims
+from theory.claims import trajectories
 from theory.claims.claim import CLAIMS, MEASUREMENTS, Part, judge, load_claim, run_claims, shown, simulate_grid
 from theory.config import ClaimConfig, TheoryConfig
 from theory.stats import NOTHING, Estimate, mean_interval, simultaneous
@@ -120,7 +120,9 @@ def test_a_claim_has_words_and_runs_the_cells_that_its_published_record_names(na
     (record,) = [one for one in PUBLISHED() if one.result["claim"] == name]
     seeds = {setting: record.config[setting] for setting in ("seeds", "first_seed")}
     first_round = claim.grid({}).values()
-    assert {cells.cell_id(cell.changed(**seeds), claim.oracle) for cell in first_round} <= {*record.result["cells"]}
+    assert {trajectories.setting_id(cell.changed(**seeds), claim.oracle) for cell in first_round} <= {
+        *record.result["cells"]
+    }
 
 
 def test_no_two_claims_have_one_title():
@@ -183,7 +185,7 @@ def test_the_command_of_a_claim_on_fresh_draws_makes_the_same_record():
 def test_another_version_of_the_analyses_reads_the_same_cells(store, monkeypatch):
     (first,) = run_claims(store, names=[QUICK], seeds=2)
     monkeypatch.setattr(claims, "VERSION", claims.VERSION + 1)
-    monkeypatch.setattr(cells, "simulate_many", None)  # would be called for a cell that is not there
+    monkeypatch.setattr(trajectories, "simulate_many", None)  # would be called for a cell that is not there
     (second,) = run_claims(store, names=[QUICK], seeds=2)
     assert second.run_id != first.run_id
     assert second.result == first.result

@@ -13,7 +13,7 @@ from theory.claims.comparison import (
     SHIFTS,
     RuleComparison,
     compare,
-    compared_cells,
+    compared_settings,
     minus_sgd,
 )
 from theory.config import ClaimConfig, TheoryConfig
@@ -75,8 +75,8 @@ def test_a_row_holds_errors_the_oracle_gap_and_how_many_forgot():
 
 def test_a_row_holds_the_prediction_of_its_own_rule_and_way_of_matching(monkeypatch):
     runs = {(CELL, rule, matched): made(cell, stopped_at=5) for (_, rule, matched), cell in
-            compared_cells(CELL, ("SGD", "SAM 1")).items()}  # fmt: skip
-    cells = list(compared_cells(CELL, ("SGD", "SAM 1")).values())
+            compared_settings(CELL, ("SGD", "SAM 1")).items()}  # fmt: skip
+    cells = list(compared_settings(CELL, ("SGD", "SAM 1")).values())
     told = {cell: {"predicted_test_error": 0.1 * place, "predicted_forget_error": np.nan}
             for place, cell in enumerate(cells)}  # fmt: skip
     monkeypatch.setattr(comparison, "ends", lambda asked: {cell: told[cell] for cell in asked})
@@ -138,6 +138,6 @@ def test_the_headline_is_of_the_default_pretraining_at_matched_forgetting_with_i
     assert "SGD-pretrained" in claim.quantity
     assert TheoryConfig().pretrain == "sgd"
     assert TheoryConfig().signal_strength == 0.5
-    assert table.headline in table.parts
-    assert "sgd" in table.headline
-    assert "epochs" not in table.headline
+    assert table.typical in table.parts
+    assert "sgd" in table.typical
+    assert "epochs" not in table.typical

@@ -16,7 +16,7 @@ from theory.claims.scaling import (
     Corner,
     analyse,
     boundary_errors,
-    section,
+    scaling_section,
     worst_exponent,
 )
 from theory.config import ClaimConfig
@@ -32,7 +32,7 @@ def balance(rule: str, corner: Corner, d: int) -> float:
     By bisection over whole cells: nothing of the derivation's powers enters. SAM learns a V of 0.3, whatever the cell.
     """
     line = LINES.lines[PLACES.index((rule, corner))]
-    cell = line.clock(line.cell.changed(d=d))
+    cell = line.clock(line.setting.changed(d=d))
     low, high = 1e-6, 1e6
     while high / low > 1 + 1e-9:
         middle = (low * high) ** 0.5
@@ -91,7 +91,7 @@ def test_every_corner_has_its_exponent_three_times_and_the_error_of_the_mean_fie
 
 def test_the_section_has_a_line_a_corner_with_interval_and_error(few):
     finding = analyse(power_runs(0.25), CONFIG)
-    text = section({"rows": finding.rows, "seeds": SEEDS, "sentence": finding.sentence})
+    text = scaling_section({"rows": finding.rows, "seeds": SEEDS, "sentence": finding.sentence})
     assert "| SAM | 1 | 0.5 | 0.5 | -0.125 | 0.300 | 0.250 [0.250, 0.250] | 0.300 | 26% | – |" in text
     assert text.count("| SGD |") == text.count("| SAM |") == 8
     told = " ".join(text.split())
@@ -105,6 +105,6 @@ def test_a_boundary_off_the_grid_has_no_exponent(few):
     finding = analyse(runs, CONFIG)
     assert {row["exponent"] for row in finding.rows} == {None}
     assert finding.sentence == "."
-    text = section({"rows": finding.rows, "seeds": SEEDS, "sentence": finding.sentence})
+    text = scaling_section({"rows": finding.rows, "seeds": SEEDS, "sentence": finding.sentence})
     assert "| – |" in text
     assert "No corner has both exponents." in text

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from repro.base.errors import ConfigError
-from theory.claims import cells
 from theory.claims import sweep as sweeps
+from theory.claims import trajectories
 from theory.claims.sweep import SWEEPS, run_sweep
 from theory.config import SWEEP_NAMES, SweepConfig, TheoryConfig
 from theory.engine import simulate
@@ -51,11 +51,11 @@ def test_a_sweep_and_a_claim_read_the_same_cells(store, monkeypatch):
     run_sweep("odds", TINY, store, base=BASE)
     (strong, *_) = [cell for cell in sweeps._cells_of(SWEEPS["odds"], BASE.changed(seeds=2))
                     if cell.signal_strength == 1.4]  # fmt: skip
-    cells.run_cells([strong], store)
-    monkeypatch.setattr(cells, "simulate_many", None)  # would be called for a cell that is not there
+    trajectories.run_settings([strong], store)
+    monkeypatch.setattr(trajectories, "simulate_many", None)  # would be called for a cell that is not there
     run_sweep("odds", TINY, store, base=BASE)
     kept = {path.name for path in (store.root / "cells" / "runs").iterdir()}
-    assert {cells.cell_id(cell, True) for cell in cells.run_cells([strong], store)} <= kept
+    assert {trajectories.setting_id(cell, True) for cell in trajectories.run_settings([strong], store)} <= kept
 
 
 @pytest.mark.parametrize("name", ["drive", "survival", "odds"])

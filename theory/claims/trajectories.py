@@ -30,24 +30,24 @@ ENDS = ("stopped_at", "diverged_at", "pretrained_at")
 Groups = list[list[TheoryConfig]]
 
 
-def identity(cell: TheoryConfig, oracle: bool) -> dict[str, Any]:
+def identity(setting: TheoryConfig, oracle: bool) -> dict[str, Any]:
     """Return what a record is identified by: its settings, and whether it has no model retrained on R."""
-    return {"cell": cell} | ({} if oracle else {"oracle": False})
+    return {"cell": setting} | ({} if oracle else {"oracle": False})
 
 
 @lru_cache(maxsize=100_000)
-def cell_id(cell: TheoryConfig, oracle: bool) -> str:
+def setting_id(setting: TheoryConfig, oracle: bool) -> str:
     """Return the run id of a record; it is kept, as hashing all fields costs as much as a hundred steps."""
-    return run_id(KIND, identity(cell, oracle))
+    return run_id(KIND, identity(setting, oracle))
 
 
-def cell_store(store: Store) -> Store:
+def trajectory_store(store: Store) -> Store:
     """Return the store in which a store keeps its simulated settings."""
     return Store(store.root / CELLS)
 
 
-def run_cells(
-    cells: Iterable[TheoryConfig], store: Store, *, oracle: bool = True, label: str = "", workers: int = 1
+def run_settings(
+    settings: Iterable[TheoryConfig], store: Store, *, oracle: bool = True, label: str = "", workers: int = 1
 ) -> dict[TheoryConfig, Trajectory]:
     """Return the trajectory of every setting, simulating those the store does not have; each is saved when it is done.
 
@@ -59,32 +59,38 @@ def run_cells(
         workers: processes; one runs a thread a core instead. More of them, here or started elsewhere on the same store,
             change no number.
     """
-    wanted = list(dict.fromkeys(cells))
-    own = cell_store(store)
-    found = {cell: run for cell in wanted if (run := find_cell(own, cell, oracle))}
-    missing = [cell for cell in wanted if cell not in found]
+    wanted = list(dict.fromkeys(settings))
+    own = trajectory_store(store)
+    found = {setting: run for setting in wanted if (run := find_trajectory(own, setting, oracle))}
+    missing = [setting for setting in wanted if setting not in found]
     if missing:
         own.ensure_writable()
         found |= _share_out(list(grouped(missing).values()), own, oracle, label=label, workers=workers)
-        found |= {cell: run for cell in missing if cell not in found and (run := find_cell(own, cell, oracle))}
-    return {cell: found[cell] for cell in wanted}
+        found |= {
+            setting: run
+            for setting in missing
+            if setting not in found and (run := find_trajectory(own, setting, oracle))
+        }
+    return {setting: found[setting] for setting in wanted}
 
 
-def find_cell(own: Store, cell: TheoryConfig, oracle: bool) -> Trajectory | None:
+def find_trajectory(own: Store, setting: TheoryConfig, oracle: bool) -> Trajectory | None:
     """Return the trajectory of a setting, or None where it is not there or was measured before a metric existed."""
     for has_oracle in (True, False)[: 1 if oracle else 2]:
-        there = (own.root / "runs" / cell_id(cell, has_oracle)).is_dir()  # cheaper than to hash the settings again
-        record = own.find(KIND, identity(cell, has_oracle)) if there else None
-        if record is not None and set(metric_names(cell)) <= set(record.result["metrics"]):
-            return read_cell(record, cell)
+        there = (
+            own.root / "runs" / setting_id(setting, has_oracle)
+        ).is_dir()  # cheaper than to hash the settings again
+        record = own.find(KIND, identity(setting, has_oracle)) if there else None
+        if record is not None and set(metric_names(setting)) <= set(record.result["metrics"]):
+            return read_trajectory(record, setting)
     return None
 
 
-def read_cell(record: Record, cell: TheoryConfig) -> Trajectory:
+def read_trajectory(record: Record, setting: TheoryConfig) -> Trajectory:
     """Return the trajectory that a record holds."""
     arrays, result = record.arrays(), record.result
     return Trajectory(
-        cell,
+        setting,
         seeds=np.array(result["seeds"]),
         epochs=np.array(result["epochs"]),
         metrics=dict(zip(result["metrics"], arrays["unlearn"], strict=True)),
@@ -95,7 +101,7 @@ def read_cell(record: Record, cell: TheoryConfig) -> Trajectory:
     )
 
 
-def save_cell(run: Trajectory, own: Store, *, oracle: bool, study: str, seconds: float) -> Record:
+def save_trajectory(run: Trajectory, own: Store, *, oracle: bool, study: str, seconds: float) -> Record:
     """Write a trajectory: metrics as arrays `(metric, seed, checkpoint)`, in the order of `metric_names`."""
     names, trained = metric_names(run.config), metric_names(run.config, probing=False)
     arrays = {"unlearn": np.stack([run.metrics[name] for name in names]),
@@ -138,20 +144,22 @@ def work(groups: Groups, root: Any, oracle: bool, label: str) -> dict[TheoryConf
     own, found = Store(root), {}
 
     def attempt(group: list[TheoryConfig]) -> None:
-        with own.lease(cell_id(group[0].pretrain_key(), oracle), wait=False):
-            found.update(_simulate(group, own, oracle, label))
+        with own.lease(setting_id(group[0].pretrain_key(), oracle), wait=False):
+            found.update(_simulate_missing(group, own, oracle, label))
 
     in_turn(track(groups, label) if label else groups, attempt)
     return found
 
 
-def _simulate(group: list[TheoryConfig], own: Store, oracle: bool, label: str) -> dict[TheoryConfig, Trajectory]:
-    cells = [cell for cell in group if find_cell(own, cell, oracle) is None]
-    if not cells:
+def _simulate_missing(
+    group: list[TheoryConfig], own: Store, oracle: bool, label: str
+) -> dict[TheoryConfig, Trajectory]:
+    settings = [setting for setting in group if find_trajectory(own, setting, oracle) is None]
+    if not settings:
         return {}
     begin = time.perf_counter()
-    runs = simulate_many(cells, oracle=oracle)
-    seconds = round((time.perf_counter() - begin) / len(cells), 3)
+    runs = simulate_many(settings, oracle=oracle)
+    seconds = round((time.perf_counter() - begin) / len(settings), 3)
     for run in runs:
-        save_cell(run, own, oracle=oracle, study=label or "cells", seconds=seconds)
+        save_trajectory(run, own, oracle=oracle, study=label or "cells", seconds=seconds)
     return {run.config: run for run in runs}
