@@ -30,8 +30,8 @@ MODULES = {
     "empirical/metrics/attacks.py": [f"{NETWORKS}metrics.py"],
     "empirical/data/forget.py": [f"{NETWORKS}forget.py"],
     "empirical/data/memorization.py": [f"{NETWORKS}data.py", f"{NETWORKS}forget.py"],
-    "theory/dynamics.py": [f"{THEORY}dynamics.py", f"{THEORY}autograd.py"],
-    "theory/measure.py": [f"{THEORY}measure.py"],
+    "theory/steps/dynamics.py": [f"{THEORY}dynamics.py", f"{THEORY}autograd.py"],
+    "theory/measures/measure.py": [f"{THEORY}measure.py"],
 }
 # In this code `|` stands between types, `*` and `/` in signatures; mutants of those are dead before a test begins.
 LEFT_OUT = ("BitOr", "BitAnd", "BitXor")

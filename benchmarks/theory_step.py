@@ -22,8 +22,8 @@ from repro.records.provenance import collect
 from repro.records.store import Store
 from theory.config import TheoryConfig
 from theory.draw import draw, generator
-from theory.dynamics import advance_network
 from theory.stats import slope
+from theory.steps.dynamics import advance_network
 from theory.training import copy_state, make_rule, start_state, unlearn_schedule
 
 COUNTS, DIMENSIONS = (20, 200), (1_000, 10_000, 100_000)

@@ -1,17 +1,19 @@
 """Exact Gram-space simulation of the paper's theory: float64, any dimension, no explicit weights.
 
-The model. Sample i has the label `y_i = +-1` and P patches: the signal patch `y_i phi`, and P - 1 noise patches. These
-repeat one vector `xi_i ~ N(0, sigma_p^2 I_d)`, or each has a vector of its own; noise may be orthogonal to the signal.
-The network has m neurons of each sign `j_a = +-1`. Only their weights are trained, from `w0_a ~ N(0, sigma_0^2 I_d)`:
+The model. Sample i has the label `y_i = +-1` and P patches: the signal patch `y_i phi`, and P - 1 noise patches. The
+noise patches repeat one vector `xi_i ~ N(0, sigma_p^2 I_d)`, or have a vector each. Noise may be orthogonal to the
+signal. The network has m neurons of each sign `j_a = +-1`. Only their weights are trained, from `w0_a ~ N(0, sigma_0^2
+I_d)`:
 
     f(x) = (1/m) sum_a j_a sum_patches relu(<w_a, patch>)^q,    loss log(1 + exp(-y f)),    q = 1 by default
 
-Pretraining fits all samples. Unlearning then keeps R and forgets F. Retraining on R alone is what it is compared with.
-A setting may flip labels that training is given, and may turn the signal of F away from that of R.
+Pretraining fits all samples. Unlearning then keeps the retain set R and forgets the forget set F. It is compared with
+retraining, on R alone. A setting may flip training labels, and may turn the signal of F away from the signal of R.
 
-Read `draw` (data and start as inner products), `training` (batches and rules), `dynamics` (equations, compiled step),
-`plain` (the same step in numpy, which tests compare), `measure` with `quadrature` and `points` (metrics, test error),
-then `engine` and `plain_run` (a whole run). They share these names:
+Read `draw` (data and initial weights as inner products), `training` (batches and rules), `steps` (the equations and the
+step, compiled and in numpy), `measures` (metrics and the exact test error), and `engine` (a whole run). `predict` uses
+`mean_field` instead of a simulation; `checks` says how near that is. `claims` holds the paper's statements. The files
+share these names:
 
     u, V    preactivations: of signals and of noise       p, q     coefficients of signals and of noise vectors
     gp, gq  the gradient in these coefficients            du, dV   its image: how u and V move along it

@@ -22,15 +22,15 @@ def benign_alpha(config: TheoryConfig, store: Store) -> Record:
     """Return the record of the smallest benign alpha of SGD, SAM and SAM on R only, from both pretrainings.
 
     An alpha is benign if the mean test error after unlearning is at most 0.1. Bisection to 0.005 between a harmful and
-    a benign alpha: where test error does not fall with alpha all the way, it is one crossing of several.
+    a benign alpha finds one crossing; there may be others if the test error does not always fall with alpha.
 
     Args:
         config: its pretraining rule, unlearning rule and alpha are replaced.
-        store: where the record is kept.
+        store: where the record is written.
 
     Returns:
-        A record whose `rows` have, for each pretraining and rule, `predicted` and `simulated` alpha (0.0 if every alpha
-        is benign, None if none is), and the test and forget error there.
+        A record with `rows`, one for each pretraining and rule: `predicted` and `simulated` alpha, and the test and
+            forget errors there. Alpha is 0.0 if every alpha is benign, None if no alpha is.
     """
     every = 10**6 if config.pretrain_stop_loss is None else config.checkpoint_every  # where the loss is looked at
     base = config.changed(alpha=TheoryConfig.alpha, pretrain="sgd", unlearn="sgd", checkpoint_every=every)
@@ -49,15 +49,15 @@ def benign_alpha(config: TheoryConfig, store: Store) -> Record:
 
 
 def thresholds(settings: Sequence[TheoryConfig], measure: Measure) -> list[dict[str, float | None]]:
-    """Return the smallest benign alpha of each setting, with the errors there; all are measured together.
+    """Return the smallest benign alpha of each setting, with the errors there; all settings are measured together.
 
     Args:
-        cells: their alpha is replaced.
+        settings: their alpha is replaced.
         measure: from settings to their test and forget errors.
 
     Returns:
-        `alpha`, `test_error`, `forget_error` and `forget_error_se`; errors are those at alpha = 1 where no alpha is
-        benign. A diverged seed makes an alpha harmful.
+        `alpha`, `test_error`, `forget_error` and `forget_error_se`; the errors at alpha = 1 if no alpha is benign. A
+        diverged seed makes an alpha harmful.
     """
     there = _errors(settings, np.ones(len(settings)), measure)
     none = np.array([not found["test_error"] <= ERROR_LEVEL for found in there])

@@ -1,8 +1,9 @@
-"""How the engine compiles its loops: options that every compiled function shares, and where machine code is kept.
+"""How the engine compiles its loops: the options of every compiled function, and the folder of machine code.
 
-A function that Python calls is `compiled`; its machine code is kept on disk. A function that compiled code alone calls
-is `inlined` or `apart`. `inlined` copies it to each call, which the hot parts of a step need: values stay in registers,
-and caller and callee round alike. `apart` makes it code of its own, for what is called rarely or does much at a call.
+A function that Python calls is `compiled`; its machine code is stored on disk. A function that only compiled code calls
+is `inlined` or `apart`. `inlined` copies it into each caller. The hot parts of a step need that: values stay in
+registers, and caller and callee round in the same way. `apart` compiles it separately, for functions that are called
+rarely or do much work in a call.
 """
 
 from typing import Any
@@ -13,8 +14,8 @@ from repro.records.shipped import compiled_folder
 
 numba_config: Any = config  # its settings are made when numba is imported
 numba_config.CACHE_DIR = numba_config.CACHE_DIR or compiled_folder()
-# Multiply-add contraction is the only liberty taken with the order of operations: sums are never reordered. Nothing is
-# called from C, and what compiled code alone calls has no door to Python either: each would be compiled as well.
+# Only multiply-add contraction may change rounding: sums are never reordered. No wrappers for calls from C, and none
+# for calls from Python where only compiled code calls: each wrapper would be compiled as well.
 options: Any = {"fastmath": {"contract"}, "error_model": "numpy", "no_cfunc_wrapper": True}
 within: Any = options | {"no_cpython_wrapper": True}
 compiled = njit(cache=True, nogil=True, **options)

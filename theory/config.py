@@ -21,7 +21,7 @@ SWEEP_NAMES = ("phase", "alpha", "expectations", "drive", "survival", "odds", "a
 SIGNAL_NORMS = {"low": 1e-161, "high": 1e154}  # |phi| whose square is a finite number above 0
 LARGEST_POWER = 1e300  # of a deviation: beyond are numbers that are not finite
 WIDEST = 20_000  # preactivations of a test point, whose covariance then fills 3 GB
-# Without these the pretrained model is the same: settings that differ in nothing else share their pretraining.
+# The pretrained model does not depend on these: settings that differ only in them share their pretraining.
 UNLEARN_FIELDS = ("unlearn", "method", "epochs", "alpha", "rho_scale", "retain_batch", "forget_batch",
                   "mask_fraction", "mask_refresh", "stop_forget_error", "probe_rho_scale")  # fmt: skip
 
@@ -30,9 +30,10 @@ UNLEARN_FIELDS = ("unlearn", "method", "epochs", "alpha", "rho_scale", "retain_b
 class TheoryConfig:
     """One setting of the theory: a pretraining rule, an unlearning method and its rule, and the seeds to run.
 
-    The data follow Chen et al. 2023 (arXiv 2310.07269): one patch carries `y phi`, the other `P - 1` patches one noise
-    vector `xi ~ N(0, sigma_p^2 I)`, or one each, orthogonal to `phi` unless `noise` is "plain". The first
-    `n - n_forget` samples are the retain set. Every field states its symbol, unit and range in its metadata.
+    The data follow Chen et al. 2023 (arXiv 2310.07269). One patch carries `y phi`. The other `P - 1` patches repeat one
+    noise vector `xi ~ N(0, sigma_p^2 I)`, or have a vector each. Noise is orthogonal to `phi` unless `noise` is
+    "plain". The first `n - n_forget` samples are the retain set. Every field states its symbol, unit and range in its
+    metadata.
 
     Raises:
         ConfigError: naming the field, its value and the allowed range.
@@ -174,7 +175,7 @@ class TheoryConfig:
         return replace(self, **settings)
 
     def at_radius(self, rho: float | None = None, pretrain_rho: float | None = None) -> "TheoryConfig":
-        """Return a copy with SAM radii given in absolute units, those of a weight, instead of multiples of rho_th.
+        """Return a copy with SAM radii given in the units of a weight instead of multiples of rho_th.
 
         Args:
             rho: radius of unlearning, >= 0; unchanged by default.
@@ -224,12 +225,12 @@ class TheoryConfig:
 
     @property
     def noise_vectors(self) -> int:
-        """Return how many noise vectors a sample has: 1 where its patches repeat one, else P - 1."""
+        """Return how many noise vectors a sample has: 1 if its patches repeat one vector, else P - 1."""
         return self.patches - 1 if self.noise_patches == "independent" else 1
 
     @property
     def inertial(self) -> bool:
-        """Return whether a step takes more than the gradient along: momentum or weight decay."""
+        """Return whether training has momentum or weight decay."""
         return self.momentum > 0.0 or self.weight_decay > 0.0
 
     @property
@@ -265,7 +266,7 @@ class TheoryConfig:
 def grouped(
     configs: Iterable[TheoryConfig], key: Callable[[TheoryConfig], Any] = TheoryConfig.pretrain_key
 ) -> dict[Any, list[TheoryConfig]]:
-    """Return the configs, each once, by what those of a group share."""
+    """Group configs by a key; each config appears once."""
     groups: dict[Any, list[TheoryConfig]] = {}
     for config in dict.fromkeys(configs):
         groups.setdefault(key(config), []).append(config)
@@ -273,10 +274,10 @@ def grouped(
 
 
 def check_seeds(config: "TheoryConfig | SweepConfig | ClaimConfig") -> None:
-    """Refuse seeds past the largest that a random generator is asked for.
+    """Refuse seeds of 2^63 or more.
 
     Raises:
-        ConfigError: where the last of `seeds`, counted from `first_seed`, is not below 2^63.
+        ConfigError: if `first_seed + seeds` exceeds the largest seed.
     """
     most = LARGEST - config.seeds
     if config.first_seed > most:
@@ -297,7 +298,7 @@ CHEN_LEARNING_RATE = 0.01
 
 
 def default_clock(config: TheoryConfig) -> TheoryConfig:
-    """Return the setting as it is: a learning rate proportional to 1/d and the epochs it names."""
+    """Return the setting unchanged: its learning rate is proportional to 1/d, its epochs do not depend on d."""
     return config
 
 

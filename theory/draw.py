@@ -1,11 +1,10 @@
 """The draw of data and initial weights, as inner products: Bartlett decomposition, or explicit vectors.
 
-`theory/__init__.py` says what a sample and the network are. "Along" is the part of a vector in the axes of the signals,
-of which there are one or two; "across" is the rest. The two are independent, and are drawn apart.
+`theory/__init__.py` says what a sample and the network are. There are one or two signals. "Along" is the part of a
+vector in the axes of the signals, "across" is the rest. The two parts are independent and drawn separately.
 
-Only inner products enter the dynamics, so a run in dimension d needs the Gram matrix of n noise vectors and 2m initial
-weights, never the vectors. The Bartlett decomposition draws that Gram matrix directly, at a cost
-that does not depend on d.
+Only inner products enter the dynamics. So a run needs the Gram matrix of n noise vectors and 2m initial weights, never
+the vectors. The Bartlett decomposition draws that Gram matrix directly, at a cost that does not depend on d.
 """
 
 from dataclasses import dataclass, replace
@@ -20,16 +19,16 @@ from theory.config import TheoryConfig
 class Problem(NamedTuple):
     """The inner products of one draw; noise i, neuron a, signals phi_R of retain and phi_F of forget samples.
 
-    Both signals have the length |phi|; they are one where `forget_angle` is 0.
+    Both signals have the length |phi|; they are equal if `forget_angle` is 0.
 
-    Where the P - 1 noise patches of a sample are independent, each is a noise vector of its own: n then counts vectors,
-    those of a sample next to each other.
+    If the P - 1 noise patches of a sample are independent, each is a separate noise vector. Then n counts vectors, and
+    the vectors of a sample stand next to each other.
 
     Attributes:
         gram: `<xi_i, xi_k>`, shape `(n, n)`.
         overlap: `<phi_R, xi_i>` and `<phi_F, xi_i>`, shape `(2, n)`; zero when noise is orthogonal to the signals.
-        labels: label in {-1, +1} that training is given for the sample of each noise vector, shape `(n,)`.
-        true_labels: `y_i`, the sign its signal patch carries, shape `(n,)`; other than `labels` where one was flipped.
+        labels: the label in {-1, +1} that training reads for the sample of each noise vector, shape `(n,)`.
+        true_labels: `y_i`, the sign of the signal patch, shape `(n,)`; differs from `labels` where a label was flipped.
         signal2: `|phi|^2`.
         noise_patches: patches that hold one noise vector: `P - 1`, or 1 where they are independent.
         orthogonal: whether the overlaps vanish.
@@ -75,7 +74,7 @@ class Draw:
         start: inner products of the initial weights.
         vectors: `(phi_R (d,), xi (n, d), w0 (2m, d))` of an explicit draw, else None.
         forget_signal: phi_F of an explicit draw, shape `(d,)`, else None.
-        seed: its seed, from which the points of the test error are drawn too.
+        seed: its seed, which also draws the points of the test error.
     """
 
     problem: Problem
@@ -89,18 +88,19 @@ class Draw:
         cls, phi: np.ndarray, xi: np.ndarray, w0: np.ndarray, y: np.ndarray, *,
         n_retain: int = 0, noise_patches: int = 1, seed: int = 0,
     ) -> "Draw":  # fmt: skip
-        """Return the draw that given data and weights are, such as those of a network trained elsewhere.
+        """Return the draw of given data and weights, for example of a network trained elsewhere.
 
-        Nothing is assumed of the vectors: noise may be no Gaussian and need not be orthogonal to the signal.
+        The vectors may be arbitrary: noise need not be Gaussian, nor orthogonal to the signal.
 
         Args:
             phi: signal, shape `(d,)`, not zero.
-            xi: noise of each sample, shape `(n, d)`, retain samples first; `(n, P-1, d)` where every patch has its own.
+            xi: noise of each sample, shape `(n, d)`, retain samples first; `(n, P-1, d)` if every patch has its own
+                vector.
             w0: initial weights, shape `(2m, d)`, the m neurons of sign +1 first.
             y: labels in {-1, +1}, shape `(n,)`.
             n_retain: retain samples; 0 retains all.
-            noise_patches: P - 1, the patches that repeat a sample's noise; 1 where every patch has its own.
-            seed: from which the points of the test error are drawn; of several draws each should have its own.
+            noise_patches: P - 1, the patches that repeat a sample's noise; 1 if every patch has its own vector.
+            seed: draws the points of the test error; several draws should have different seeds.
 
         Raises:
             ValueError: naming the array whose shape or content does not fit.
@@ -149,7 +149,7 @@ def draw(config: TheoryConfig, seed: int) -> Draw:
 
 
 def _flipped(config: TheoryConfig, labels: np.ndarray, seed: int) -> np.ndarray:
-    """Return the labels that training is given: the share `label_noise` of them, to the nearest sample, is wrong."""
+    """Return the labels that training reads; the share `label_noise`, to the nearest sample, is flipped."""
     if config.label_noise == 0.0:
         return labels
     order = generator(seed, "label noise").permutation(config.n)
@@ -180,7 +180,7 @@ def _bartlett(config: TheoryConfig, rng: np.random.Generator, labels: tuple, alo
 
 
 def _explicit(config: TheoryConfig, rng: np.random.Generator, labels: tuple, along: tuple) -> Draw:
-    """Draw d-dimensional vectors with the signals in the first axes, which loses nothing: the rest is isotropic."""
+    """Draw d-dimensional vectors with the signals in the first axes; nothing is lost, as the rest is isotropic."""
     rest = config.d - len(along[0])
     noise = config.sigma_p * rng.standard_normal((config.n * config.noise_vectors, rest))
     weights = config.sigma_0 * rng.standard_normal((2 * config.m, rest))
@@ -193,7 +193,7 @@ def _explicit(config: TheoryConfig, rng: np.random.Generator, labels: tuple, alo
 
 
 def _direction(config: TheoryConfig) -> np.ndarray:
-    """Return phi_F / |phi| in the axes of the signals: that of phi_R and, where there is an angle, one across it."""
+    """Return phi_F / |phi| in the axes of the signals: the axis of phi_R and, if there is an angle, one across it."""
     angle = np.radians(config.forget_angle)
     return np.array([np.cos(angle), np.sin(angle)] if config.forget_angle > 0.0 else [1.0])
 
@@ -203,8 +203,8 @@ def _inner_products(config: TheoryConfig, labels: tuple, across: tuple, along: t
 
     Args:
         config: the setting.
-        labels: true, and as training is given them.
-        across, along: a part of the weights, then of the noise: vectors, and one row an axis.
+        labels: the true ones, and those that training reads.
+        across, along: a pair each, for weights and for noise; `across` holds vectors, `along` one row for each axis.
     """
     (weights, noise), (along_weights, along_noise) = across, along
     gram, V, K = _dots(noise, noise), _dots(weights, noise), _dots(weights, weights)

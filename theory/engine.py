@@ -1,11 +1,12 @@
-"""Simulates settings: draw, pretrain, retrain on R, unlearn, measure at checkpoints; seeds run in parallel.
+"""Simulates settings: draw, pretrain, retrain on R, unlearn, and measure at checkpoints; seeds run in parallel.
 
 A job is one seed of one pretraining. Retraining starts where pretraining did; each unlearning starts from a copy of the
-pretrained state, and settings of equal sizes and epochs read the same batches. Only checkpoints can end a stage early,
-but for divergence.
+pretrained state, and settings of equal sizes and epochs read the same batches. A stage can end early only at a
+checkpoint, or when it diverges.
 
-Steps are compiled code, but for ASAM by entry, which numpy takes. Where nothing is compiled yet and little is asked,
-`theory.study.run_study` calls `theory.plain_run` instead: the same stages in numpy, the same numbers up to rounding.
+Steps are compiled code; only ASAM by entry runs in numpy. If nothing is compiled yet and the settings are few,
+`theory.study.run_study` calls `theory.steps.plain_run` instead: the same stages in numpy, with the same numbers up to
+rounding.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from repro.base.progress import track
 from repro.base.settings import reject
 from theory.config import TheoryConfig, checkpoint_epochs, grouped
 from theory.draw import Draw, draw, generator
-from theory.metrics import Probe, metric_names
+from theory.measures.metrics import Probe, metric_names
 from theory.training import (
     BY_ENTRY,
     NetworkState,
@@ -80,7 +81,7 @@ class Trajectory:
 
     @property
     def reached(self) -> np.ndarray:
-        """Return which seeds reached the forget level, where the setting stops there, shape `(seeds,)`."""
+        """Return which seeds reached the forget level at which the setting stops, shape `(seeds,)`."""
         return self.stopped_at >= 0
 
     @property
@@ -89,7 +90,8 @@ class Trajectory:
         return np.where(self.reached, self.stopped_at.astype(float), np.nan)
 
     def final(self, name: str, *, matched: bool = False) -> np.ndarray:
-        """Return a metric at the last checkpoint, shape `(seeds,)`; `matched` leaves NaN where the level is missed."""
+        """Return a metric at the last checkpoint, shape `(seeds,)`; with `matched`, NaN for seeds that missed the
+        forget level."""
         values = self.metrics[name][:, -1]
         return np.where(self.reached, values, np.nan) if matched else values
 
@@ -131,10 +133,9 @@ def simulate(config: TheoryConfig) -> Trajectory:
 def simulate_many(configs: Sequence[TheoryConfig], *, description: str = "", oracle: bool = True) -> list[Trajectory]:
     """Simulate several settings; those that differ only in unlearning share their draw, pretraining and retraining.
 
-    A progress bar appears if it has a description. Each job is one seed of one pretraining, and its numbers depend on
-    its config and seed alone: neither the number of threads nor the other jobs can change them. The compiled step
-    releases the interpreter lock, so threads suffice. Without `oracle` nothing is retrained on R, and `retrained` is
-    NaN.
+    A description shows a progress bar. Each job is one seed of one pretraining. Its numbers depend only on its config
+    and seed, not on the number of threads or on other jobs. The compiled step releases the interpreter lock, so threads
+    suffice. Without `oracle` nothing is retrained on R, and `retrained` is NaN.
     """
     groups = grouped(configs)
     jobs = [(key, key.first_seed + i) for key in groups for i in range(key.seeds)]
@@ -158,10 +159,10 @@ def simulate_many(configs: Sequence[TheoryConfig], *, description: str = "", ora
 
 
 class Orders(NamedTuple):
-    """The batches of a run made elsewhere, in the indices of its draw, retain samples first.
+    """The batches of a run made elsewhere, as sample indices of its draw, retain samples first.
 
     Attributes:
-        pretrain: samples of each step, shape `(steps, B)`; a short batch is filled up with n.
+        pretrain: samples of each step, shape `(steps, B)`; a short batch is padded with n.
         unlearn: the same, shape `(steps, B_R + B_F)`.
     """
 
@@ -170,12 +171,12 @@ class Orders(NamedTuple):
 
 
 def replay(config: TheoryConfig, drawn: Draw, orders: Orders) -> Trajectory:
-    """Simulate one setting on a given draw and given batches, such as those of a network trained elsewhere.
+    """Simulate one setting on a given draw and given batches, for example of a network trained elsewhere.
 
     Nothing is retrained.
 
     Args:
-        config: the setting; its `n`, `n_forget`, `m` and epochs must be those of draw and batches.
+        config: the setting; its `n`, `n_forget`, `m` and epochs must agree with draw and batches.
         drawn: data and initial weights, such as `Draw.from_vectors` makes.
         orders: the batches.
 
@@ -218,12 +219,12 @@ def thread_count() -> int:
 
 @dataclass
 class Seed:
-    """One draw of a pretraining, and the batches that are read on it; settings that read the same lay them out once.
+    """One draw of a pretraining, and its batches; settings that read the same batches share one schedule.
 
     Attributes:
         key: the settings of the pretraining.
         drawn: data and initial weights.
-        given: the batches of unlearning, where they were made elsewhere.
+        given: the batches of unlearning, if they were made elsewhere.
     """
 
     key: TheoryConfig
@@ -270,7 +271,7 @@ def pretrain_plan(seed: Seed) -> StagePlan:
 
 
 def retrain_plan(seed: Seed) -> StagePlan:
-    """Return the same training on the retain samples alone, of which only the end is measured."""
+    """Return the same training on the retain samples alone; only its end is measured."""
     plan = trained_plan(seed.key, *_plain_training(seed, seed.key.n_retain))
     return plan if seed.key.pretrain_stop_loss is not None else plan._replace(epochs=plan.epochs[-1:])
 
@@ -281,7 +282,7 @@ def _plain_training(seed: Seed, count: int) -> tuple[Schedule, np.ndarray]:
 
 
 def trained_plan(key: TheoryConfig, schedule: Schedule, members: np.ndarray) -> StagePlan:
-    """Return a pretraining on given batches of `members`, which ends at the training loss that the settings name."""
+    """Return a pretraining on given batches of `members`; it ends at the training loss of `pretrain_stop_loss`."""
     shares = np.array([np.mean(members < key.n_retain), np.mean(members >= key.n_retain)])
 
     def is_trained(found: dict[str, Any]) -> Any:
@@ -303,7 +304,7 @@ def unlearn_rules(config: TheoryConfig) -> RulePhases:
 
 
 def unlearn_plan(seed: Seed, config: TheoryConfig) -> StagePlan:
-    """Return the unlearning of a seed, which ends at the forget level that the settings name."""
+    """Return the unlearning of a seed; it ends at the forget error of `stop_forget_error`."""
     level = config.stop_forget_error
     epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
     probing = Probe(seed.schedule(config, "probe"), config.probe_rho_scale * config.rho_th)
@@ -312,12 +313,12 @@ def unlearn_plan(seed: Seed, config: TheoryConfig) -> StagePlan:
 
 
 def nothing_retrained(config: TheoryConfig, pretrained: StageResult) -> StageResult:
-    """Return the result of a retraining that was not asked for."""
+    """Return the result of a retraining that does not run: NaN."""
     return StageResult(pretrained.state, np.full((len(metric_names(config, probing=False)), 1), np.nan))
 
 
 def nothing_unlearned(config: TheoryConfig, pretrained: StageResult) -> StageResult:
-    """Return the result of an unlearning whose pretraining diverged."""
+    """Return the result of unlearning after a pretraining that diverged: NaN."""
     epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
     return replace(pretrained, values=np.full((len(metric_names(config)), len(epochs)), np.nan), stopped_at=-1)
 
@@ -325,7 +326,7 @@ def nothing_unlearned(config: TheoryConfig, pretrained: StageResult) -> StageRes
 def from_the_start(config: TheoryConfig, pretrained: StageResult, result: StageResult) -> StageResult:
     """Return a result of unlearning whose step of divergence is counted from the start of pretraining.
 
-    A diverged pretraining leaves nothing to unlearn.
+    After a diverged pretraining there is nothing to unlearn.
     """
     if pretrained.diverged_at >= 0:
         return nothing_unlearned(config, pretrained)
@@ -336,7 +337,7 @@ def from_the_start(config: TheoryConfig, pretrained: StageResult, result: StageR
 
 
 def unlearn(seed: Seed, config: TheoryConfig, pretrained: StageResult) -> StageResult:
-    """Unlearn from a pretrained state, which stays as it is; a diverged pretraining leaves nothing to unlearn."""
+    """Unlearn from a copy of a pretrained state; after a diverged pretraining there is nothing to unlearn."""
     if pretrained.diverged_at >= 0:
         return nothing_unlearned(config, pretrained)
     result = train(seed, config, copy_state(pretrained.state), unlearn_plan(seed, config))
@@ -344,8 +345,8 @@ def unlearn(seed: Seed, config: TheoryConfig, pretrained: StageResult) -> StageR
 
 
 def train(seed: Seed, config: TheoryConfig, state: NetworkState, plan: StagePlan) -> StageResult:
-    """Advance a state in place from checkpoint to checkpoint, until the end, the plan's own end or divergence."""
-    from theory.measure import measure_network
+    """Train a state in place from checkpoint to checkpoint, until the last one, the plan's condition or divergence."""
+    from theory.measures.measure import measure_network
 
     drawn, schedule, epochs = seed.drawn, plan.schedule, plan.epochs
     names, velocity = metric_names(config, probing=plan.probing is not None), zero_velocity(config, state)
@@ -373,9 +374,9 @@ def advance(
 ) -> int:  # fmt: skip
     """Advance one network and its velocity in place; return the step whose output left the finite range, or -1.
 
-    By the compiled step, or in numpy where a rule needs the vectors themselves.
+    The compiled step is used; a rule that needs explicit vectors runs in numpy.
     """
-    from theory import dynamics, plain
+    from theory.steps import dynamics, plain
 
     if rule.scaled != BY_ENTRY:
         return dynamics.advance_network(drawn.problem, state, schedule, rule, *steps, velocity, drawn.start)

@@ -1,17 +1,17 @@
-"""What theory predicts of a setting without simulating it: closed forms, and the mean field at its own epochs.
+"""Predictions of a setting without simulating it: closed forms, and the mean field over the epochs of the setting.
 
-Closed forms (derived here by averaging the step over samples). With N steps of pretraining, the share a of noise
-neurons that are active where `j = y`, and f the output `y f` on the training set, `df/dN` is proportional to
-`1 / (1 + e^f)`, so that f + e^f grows linearly:
+Closed forms (derived here by averaging the step over samples). N counts the steps of pretraining, a is the share of
+active noise neurons with `j = y`, and f is the output `y f` on the training set. `df/dN` is proportional to `1 / (1 +
+e^f)`, so that f + e^f grows linearly:
 
     Y = eta N |phi|^2 / (4 m)                           signal drive
     X = eta N a (P - 1)^2 sigma_p^2 d / (n m)           noise drive
     SAM, noise switched off:  f + e^f = 1 + 2 Y,        kappa = f
     SGD:                      f + e^f = 1 + 2 Y + X,    kappa = 2 Y f / (2 Y + X),   (P - 1) a V = f - kappa
 
-They hold for N large and n/d small, and need a. `predict` needs neither: it integrates the mean field of
-`theory/meanfield.py` over the very epochs of a setting, from which a follows. It hands `W W^T` of the mean field to the
-exact test error of `theory/measure.py`. Its cost does not depend on d or n.
+They hold for large N and small n/d, and need a. `predict` has no such limits: it integrates the mean field
+(`theory/mean_field/`) over the epochs of the setting, which also gives a. The exact test error (`theory/measures/`) is
+then computed from the mean field's `W W^T`. The cost does not depend on d or n.
 """
 
 import math
@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from repro.base.errors import ConfigError
+from theory.checks.trust import with_intervals
 from theory.config import TheoryConfig, checkpoint_epochs, grouped
-from theory.metrics import SIDES, TEST_METRICS
-from theory.points import lattice_count, normal_points
-from theory.population import (
+from theory.mean_field.population import (
     Constants,
     EpochPlan,
     Population,
@@ -34,13 +33,14 @@ from theory.population import (
     start_population,
     unlearn_epoch,
 )
+from theory.measures.metrics import SIDES, TEST_METRICS
+from theory.measures.points import lattice_count, normal_points
 from theory.stats import bisect
 from theory.training import phases_between
-from theory.trust import with_intervals
 
 if TYPE_CHECKING:
-    from theory.meanfield import CompiledMeanField
-    from theory.plain_meanfield import PlainMeanField
+    from theory.mean_field.compiled_field import CompiledMeanField
+    from theory.mean_field.plain_field import PlainMeanField
 
 ERROR_LEVEL = 0.1  # test error at the boundary of benign overfitting (Theorem 3.2)
 HELD_ALPHA = 0.9  # below, seeds fall apart after long ascent, and the mean is no typical one: figures draw no line
@@ -57,7 +57,8 @@ PREDICTED_METRICS = (
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is predicted of one setting, at the epochs a simulation measures; names as in `theory.measure`.
+    """What is predicted of one setting, at the epochs that a simulation measures; names as in
+    `theory.measures.measure`.
 
     Attributes:
         config: the setting.
@@ -75,7 +76,7 @@ class Prediction:
 
 
 def unpredictable(config: TheoryConfig) -> str:
-    """Return why the mean field says nothing about a setting, or an empty string where it does."""
+    """Return why the mean field does not cover a setting; an empty string if it does."""
     if config.noise != "orthogonal":
         return f"noise = {config.noise!r}: the prediction needs noise orthogonal to the signal"
     if config.noise_patches == "independent" and config.patches > 2:
@@ -104,7 +105,7 @@ def predict_many(configs: Sequence[TheoryConfig], *, plainly: bool = False) -> l
 
     Args:
         configs: the settings.
-        plainly: compute in plain numpy, where nothing is compiled.
+        plainly: whether to compute in plain numpy, which compiles nothing.
 
     Raises:
         ConfigError: where `unpredictable` gives a reason.
@@ -127,13 +128,13 @@ def predict_many(configs: Sequence[TheoryConfig], *, plainly: bool = False) -> l
 
 
 def _trained_alike(key: TheoryConfig) -> tuple[Any, ...]:
-    """Return what pretrainings share that are followed together: all but their radii, SGD being SAM of radius 0."""
+    """Return what pretrainings must share to run together: all but their radii, as SGD is SAM of radius 0."""
     epochs = tuple(last for _, _, last in key.pretrain_phases())
     return key.changed(pretrain="sgd"), epochs, key.pretrain if key.pretrain_stop_loss is not None else ""
 
 
 def _unlearned_alike(config: TheoryConfig) -> TheoryConfig:
-    """Return the same of unlearning, wherever it begins."""
+    """Return the same for unlearning, from any pretrained state."""
     return config.changed(pretrain="sgd", unlearn="sgd" if config.unlearn == "sam" else config.unlearn)
 
 
@@ -162,13 +163,14 @@ def _pretrained(configs: Sequence[TheoryConfig], *, plainly: bool = False) -> li
                    stop_loss=config.pretrain_stop_loss)  # fmt: skip
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of a population that diverges
 def _follow(
     config: TheoryConfig, learned: tuple[np.ndarray, np.ndarray], phases: Sequence[PlanPhases], *,
     stop_loss: float | None = None, plainly: bool = False,
 ) -> list[Followed]:  # fmt: skip
-    """Advance populations in place from checkpoint to checkpoint and observe them there, until a mean training loss.
+    """Advance populations in place from checkpoint to checkpoint and observe them there, down to a mean training loss.
 
-    Their phases have the same epochs. A loss to stop at is for one population alone.
+    Their phases have the same epochs. `stop_loss` may be given for a single population only.
     """
     (own, kappa), law, start = learned, law_of(config), start_population(config)
     epochs = checkpoint_epochs(sum(last for _, last in phases[0]), config.checkpoint_every)
@@ -190,16 +192,16 @@ def _follow(
 
 def _field(law: Constants, start: Population, plainly: bool) -> "CompiledMeanField | PlainMeanField":
     if plainly:
-        from theory.plain_meanfield import PlainMeanField
+        from theory.mean_field.plain_field import PlainMeanField
 
         return PlainMeanField.of(law, start)
-    from theory.meanfield import CompiledMeanField
+    from theory.mean_field.compiled_field import CompiledMeanField
 
     return CompiledMeanField(law, start)
 
 
 def _held(config: TheoryConfig, metrics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Hold every metric from the first checkpoint that reaches the forget level, as a simulation does."""
+    """Repeat every metric from the first checkpoint that reaches the forget level, as a simulation does."""
     level = math.inf if config.stop_forget_error is None else config.stop_forget_error
     reached = np.flatnonzero(metrics["forget_error"] >= level)
     last = reached[0] if len(reached) else len(metrics["forget_error"]) - 1
@@ -209,9 +211,9 @@ def _held(config: TheoryConfig, metrics: dict[str, np.ndarray]) -> dict[str, np.
 def observe(
     config: TheoryConfig, field: "CompiledMeanField | PlainMeanField", own: np.ndarray, kappa: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Return every metric of C populations: errors, margins, kappa, zeta and active shares (see `theory.measure`).
+    """Return every metric of C populations: errors, margins, kappa, zeta and active shares (see `theory.measures`).
 
-    All are NaN where a population diverged: no margin is at most 0 then, which is no error of 0.
+    All are NaN for a population that diverged, whose margins would otherwise count as correct.
     """
     m, V = config.m, field.preactivations(own, kappa)
     hidden = np.maximum(V, 0.0)
@@ -221,8 +223,7 @@ def observe(
     for part, side in enumerate(SIDES):
         margin, active = margins[:, part], V[:, part] > 0.0
         found |= {f"{side}_error": np.mean(margin <= 0.0, axis=1), f"{side}_margin": margin.mean(axis=1)}
-        with np.errstate(invalid="ignore"):
-            found[f"{side}_loss"] = np.logaddexp(0.0, -margin).mean(axis=1)
+        found[f"{side}_loss"] = np.logaddexp(0.0, -margin).mean(axis=1)
         found[f"kappa_{side}"] = kappa[:, part].copy()
         found[f"zeta_{side}"] = (config.patches - 1) * own[:, part, :, :m].mean(axis=(1, 2))
         found[f"active_{side}_match"] = active[..., :m].mean(axis=(1, 2))
@@ -235,7 +236,7 @@ def predicted_test_errors(
     config: TheoryConfig, field: "CompiledMeanField | PlainMeanField", learned: tuple[np.ndarray, np.ndarray],
     V: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Return the test errors of the mean networks and the standard errors of their quadrature, each of shape `(C,)`.
+    """Return the test errors of C mean networks and the standard errors of their quadrature, each of shape `(C,)`.
 
     A mean network has `u_a = j_a kappa + <w0_a, phi>` and the mean of `W W^T`.
     """
@@ -252,9 +253,9 @@ def predicted_test_errors(
 def mean_weight_gram(config: TheoryConfig, V0: np.ndarray, own: np.ndarray, V: np.ndarray) -> np.ndarray:
     """Return the mean of `W W^T` across the signal, shape `(2m, 2m)`.
 
-    `W W^T = W0 W0^T + V0 q^T + q V^T` has three means: a neuron's own norm, pairs of one sign, pairs of two signs.
-    Half the samples match the neurons of a sign, so each entry is the sum over R and F of N/2 times what the
-    match-match and oppose-oppose (or the two mixed) blocks of a sample have in the mean.
+    `W W^T = W0 W0^T + V0 q^T + q V^T` has three means: a neuron's own norm, pairs of one sign, pairs of two signs. Half
+    of the samples match the neurons of a sign. So each entry is the sum over R and F of N/2 times the mean of two
+    blocks of a sample: match-match and oppose-oppose, or the two mixed ones.
     """
     m, q = config.m, own / (config.sigma_p**2 * config.d)
     products = np.zeros((2 * m, 2 * m))
@@ -277,17 +278,17 @@ def _normal_quantiles(count: int) -> np.ndarray:
 
 
 def pretrained(config: TheoryConfig) -> dict[str, float]:
-    """Return the prediction at the end of pretraining alone."""
+    """Return the prediction at the end of pretraining."""
     ends = config if config.pretrain_stop_loss is not None else config.changed(checkpoint_every=10**6)
     return {name: float(values[-1]) for name, values in _pretrained([ends])[0].metrics.items()}
 
 
 def ends(configs: Sequence[TheoryConfig]) -> dict[TheoryConfig, dict[str, float]]:
-    """Return the predicted end points of settings, for figures to draw a line of.
+    """Return the predicted end points of settings; figures draw them as lines.
 
     Returns:
-        `predicted_pretrained_test_error` of each setting that the mean field covers; of unlearning at alpha >= 0.9 also
-        `predicted_test_error` and `predicted_forget_error`, NaN where it never reaches the level it is to stop at.
+        `predicted_pretrained_test_error` of each setting that the mean field covers. Unlearning at alpha >= 0.9 also
+        has `predicted_test_error` and `predicted_forget_error`, NaN if it never reaches its forget level.
     """
     covered = [config for config in configs if not unpredictable(config)]
     found = {}
@@ -335,7 +336,7 @@ def closed_forms(config: TheoryConfig, active: float) -> dict[str, float]:
     """Return the closed forms at the head of this file.
 
     Args:
-        config: the setting, of which pretraining counts.
+        config: the setting; only its pretraining counts.
         active: share a of active noise neurons where `j = y`.
 
     Returns:
@@ -348,7 +349,7 @@ def closed_forms(config: TheoryConfig, active: float) -> dict[str, float]:
 
 
 def boundary(config: TheoryConfig) -> float:
-    """Return s*, the signal strength at which the predicted test error after pretraining is 0.1; NaN if none is.
+    """Return s*, the signal strength at which the predicted test error after pretraining is 0.1; NaN if there is none.
 
     By bisection in log s between 1e-3 and 1e3, to four digits; test error falls in s.
     """
@@ -372,15 +373,15 @@ def boundary_exponent(config: TheoryConfig) -> float:
 
 
 def outlook(config: TheoryConfig) -> dict[str, Any]:
-    """Return all that is predicted of a setting.
+    """Return all predictions for a setting.
 
     Args:
         config: its `pretrain` and `unlearn` are replaced by SGD and SAM in turn.
 
     Returns:
-        `rows`, a dict a pretraining and unlearning rule, "" standing for "not unlearned", with the intervals of
-        `theory.trust` beside the errors; `drives`, the closed forms of SGD with `a` from the mean field; `boundary` of
-        SGD pretraining with its local `exponent_of_d`.
+        `rows`, a dict for each pretraining and unlearning rule ("" means not unlearned), with the intervals of
+        `theory.checks.trust`; `drives`, the closed forms of SGD with `a` from the mean field; `boundary` of SGD
+        pretraining with its local `exponent_of_d`.
     """
     settings = [config.changed(pretrain=before, unlearn=after) for before in ("sgd", "sam") for after in ("sgd", "sam")]
     rows = []

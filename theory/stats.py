@@ -11,8 +11,8 @@ REPEATS = 400  # bootstrap samples
 class Estimate(NamedTuple):
     """A number with its 95 % confidence interval; None where too few values are finite.
 
-    `seeds` is how many values it is the mean of, where that can be fewer than the seeds that were run: a rule that
-    never forgets as much has no value at matched forgetting. None is all of them.
+    `seeds` is the number of values in the mean, if some seeds may have none: a seed that never forgets as much has no
+    value at matched forgetting. None means all seeds.
     """
 
     value: float | None
@@ -42,15 +42,15 @@ def mean_interval(values: Sequence[float] | np.ndarray) -> Estimate:
 
 
 def simultaneous(estimate: Estimate, count: int, seeds: int) -> Estimate:
-    """Return an estimate with the interval that holds together with those of `count` estimates (Bonferroni).
+    """Return an estimate with a wider interval, so that the intervals of `count` estimates hold together (Bonferroni).
 
     Each end moves from the value by the ratio of Student's t at `1 - 0.025 / count` to that at `0.975`.
 
     Args:
         estimate: with its own 95 % interval.
         count: estimates that are judged together, >= 1.
-        seeds: independent seeds that were run; the degrees of freedom are one less than these, or than the
-            estimate's own where only some of them have a value.
+        seeds: independent seeds that were run. The degrees of freedom are one less, or one less than `estimate.seeds`
+            if it is given.
     """
     from scipy.special import stdtrit
 
@@ -82,7 +82,7 @@ def mean_and_error(values: Sequence[float | None]) -> tuple[float | None, float 
 def quadrature_error(values: Sequence[float | None]) -> float | None:
     """Return what independent quadratures leave in a mean over seeds, `sqrt(sum_i e_i^2) / count`.
 
-    It is part of the mean's standard error, not beside it: each seed has quadrature points of its own.
+    The mean's standard error already contains it, as each seed has its own quadrature points.
 
     Args:
         values: standard errors e_i, one a seed; None and NaN are left out.
@@ -92,7 +92,7 @@ def quadrature_error(values: Sequence[float | None]) -> float | None:
 
 
 def bootstrap(statistic: Callable[[np.ndarray], float], seeds: int, rng: np.random.Generator) -> Estimate:
-    """Return a statistic over seeds and its percentile bootstrap interval; samples where it is undefined are left out.
+    """Return a statistic over seeds and its percentile bootstrap interval; samples without a value are left out.
 
     Args:
         statistic: from an index array, shape `(seeds,)`, to the statistic of those seeds; NaN where undefined.
@@ -140,11 +140,11 @@ def crossing(strengths: np.ndarray, errors: np.ndarray, level: float = 0.1) -> f
 def bisect(
     is_below: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high: np.ndarray, tolerance: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return, for each of K searches, the ends of an interval no wider than `tolerance` in which a change lies.
+    """Return, for each of K searches, the ends of an interval of at most `tolerance` that contains a change.
 
     Args:
-        is_below: from one place a search, shape `(K,)`, to whether the change lies above it.
-        low, high: the intervals to begin with, shape `(K,)`; one of width 0 stays.
+        is_below: takes one place for each search, shape `(K,)`, and returns whether the change lies above it.
+        low, high: the first intervals, shape `(K,)`; an interval of width 0 stays as it is.
         tolerance: > 0.
     """
     while np.max(high - low) > tolerance:

@@ -13,9 +13,9 @@ from repro.records.provenance import collect
 from repro.records.record import Record
 from repro.records.shipped import compiled_folder
 from repro.records.store import Store
+from theory.checks.trust import with_intervals
 from theory.config import TheoryConfig
 from theory.stats import mean_and_error, quadrature_error
-from theory.trust import with_intervals
 
 if TYPE_CHECKING:
     from theory.engine import Trajectory
@@ -43,10 +43,10 @@ def run_study(config: TheoryConfig, store: Store, *, pairs: Sequence[tuple[str, 
 
 
 def _run(configs: Sequence[TheoryConfig], store: Store) -> None:
-    """Simulate settings together, so that they share pretraining, and write one record each."""
+    """Simulate settings together, so that they share pretraining, and write a record for each."""
     from theory.engine import simulate_many
-    from theory.plain_run import affordable, simulate_plainly
     from theory.predict import predict_many, unpredictable
+    from theory.steps.plain_run import affordable, simulate_plainly
 
     begin, plainly = time.perf_counter(), affordable(configs) and not is_compiled()
     trajectories = simulate_plainly(configs) if plainly else simulate_many(configs, description="theory")
@@ -59,23 +59,25 @@ def _run(configs: Sequence[TheoryConfig], store: Store) -> None:
 
 
 def is_compiled() -> bool:
-    """Return whether machine code of the engine's step is kept here, so that running it costs no compiler.
+    """Return whether the machine code of the engine's step is stored, so that nothing has to be compiled.
 
     Code that was compiled from an older source, before an update, does not count: numba would compile it again.
     """
-    folder = os.environ.get("NUMBA_CACHE_DIR") or compiled_folder() or Path(__file__).parent / "__pycache__"
-    source = Path(__file__).with_name("dynamics.py").stat().st_mtime
-    return any(kept.stat().st_mtime >= source for kept in Path(folder).rglob("dynamics._take_steps-*.nbi"))
+    source = Path(__file__).parent / "steps" / "dynamics.py"
+    folder = os.environ.get("NUMBA_CACHE_DIR") or compiled_folder() or source.parent / "__pycache__"
+    changed = source.stat().st_mtime
+    return any(code.stat().st_mtime >= changed for code in Path(folder).rglob("dynamics._take_steps-*.nbi"))
 
 
 def summarize(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Return one row a setting: `<metric>` and `<metric>_se`, the mean and standard error over seeds, test error first.
+    """Return one row for each setting: `<metric>` and `<metric>_se`, mean and standard error over seeds, test error
+    first.
 
-    `test_error_quadrature` is the part of the test error's standard error that averaging over test points makes.
+    `test_error_quadrature` is the part of the test error's standard error that comes from averaging over test points.
 
-    A seed that diverged is left out of means and counted in `diverged`. `prediction` maps metrics to what theory
-    predicts of them, with the intervals of `theory.trust`; it is empty in records made before there were predictions,
-    and where the mean field says nothing.
+    A seed that diverged is left out of means and counted in `diverged`. `prediction` maps metrics to their predicted
+    values, with the intervals of `theory.checks.trust`. It is empty in old records, and if the mean field does not
+    cover the setting.
     """
     return [_summary(record) for record in records]
 

@@ -1,6 +1,6 @@
-"""A training stage as data: the network it moves, the mini-batches it reads and the gradient rule it follows.
+"""A training stage as data: the network that it trains, its mini-batches and its gradient rule.
 
-The compiled step (`theory/dynamics.py`) reads these three and nothing else, so a stage is fixed before it begins.
+The compiled step (`theory/steps/dynamics.py`) reads only these three, so a stage is fixed before it begins.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ UNSCALED, BY_NEURON, BY_ENTRY = 0, 1, 2  # what scales a perturbation: nothing, 
 
 
 class NetworkState(NamedTuple):
-    """Where a network stands, `w_a = share w0_a + p_a phi + sum_i q_ai xi_i`; arrays are updated in place.
+    """The state of a network, `w_a = share w0_a + p_a phi + sum_i q_ai xi_i`; arrays are updated in place.
 
-    u and V follow from the rest. They are kept because a step then costs one row of the Gram matrix for each noise
-    vector of the batch, not for all n.
+    u and V follow from the other arrays. They are stored so that a step reads one row of the Gram matrix for each noise
+    vector of its batch, not for all n.
 
     Attributes:
-        u: `<w_a, phi_R>` and `<w_a, phi_F>`, shape `(2, 2m)`; equal rows where F has the signal of R.
+        u: `<w_a, phi_R>` and `<w_a, phi_F>`, shape `(2, 2m)`; equal rows if F has the signal of R.
         V: `<w_a, xi_i>` of every noise vector, shape `(2m, n)`.
         p: coefficients of phi_R and phi_F, which retain and forget samples have contributed, shape `(2, 2m)`.
         q: noise coefficients, shape `(2m, n)`.
@@ -63,14 +63,14 @@ class Velocity(NamedTuple):
 
 
 def zero_velocity(config: TheoryConfig, state: NetworkState) -> Velocity | None:
-    """Return the velocity a stage begins with, zero; None where training has neither momentum nor weight decay."""
+    """Return the velocity at the start of a stage, zero; None if training has neither momentum nor weight decay."""
     if not config.inertial:
         return None
     return Velocity(*(np.zeros_like(getattr(state, name)) for name in Velocity._fields))
 
 
 def phases_between(phases: Sequence[tuple[Any, int]], first: int, last: int) -> list[tuple[Any, int, int]]:
-    """Return what happens between two epochs: each phase with the epochs it begins and ends at.
+    """Return the phases between two epochs: each rule or plan with its first and last epoch there.
 
     A phase is the part of a stage with one rule. Pretraining may have several, such as SAM first and then SGD.
 
@@ -86,15 +86,16 @@ def phases_between(phases: Sequence[tuple[Any, int]], first: int, last: int) -> 
 
 
 class Schedule(NamedTuple):
-    """The mini-batches of a stage; in each, retain samples stand before forget samples, and padding last.
+    """The mini-batches of a stage. In each batch retain samples come first, then forget samples, then padding.
 
     Attributes:
-        samples: noise vectors of each step's samples, shape `(steps, width)`; one a sample, or all its P - 1 next to
-            each other; width is rounded up to a multiple of `LANES`.
-        weights: signed loss weights `c_b` of their samples, shape `(steps, width)`; zero on padding, which therefore
+        samples: the noise vectors of each step, shape `(steps, width)`: one for each sample, or its P - 1 next to each
+            other. The width is rounded up to a multiple of `LANES`.
+        weights: signed loss weights `c_b` of their samples, shape `(steps, width)`; zero on padding, so that padding
             changes nothing.
         size: noise vectors in each batch without padding, shape `(steps,)`.
-        loss_labels: the label the loss of each vector's sample sees, shape `(n,)`; flipped on F under random labels.
+        loss_labels: the label that the loss reads for each vector's sample, shape `(n,)`; flipped on F under random
+            labels.
         per_epoch: steps an epoch.
     """
 
@@ -115,7 +116,7 @@ def pretrain_schedule(
 
 
 def plain_schedule(config: TheoryConfig, labels: np.ndarray, rows: np.ndarray, *, per_epoch: int) -> Schedule:
-    """Return plain training on given batches.
+    """Return the schedule of plain training on given batches.
 
     Args:
         config: settings.
@@ -129,9 +130,9 @@ def plain_schedule(config: TheoryConfig, labels: np.ndarray, rows: np.ndarray, *
 
 
 def unlearn_schedule(config: TheoryConfig, labels: np.ndarray, rng: np.random.Generator) -> Schedule:
-    """Return unlearning in which each retain batch of an epoch meets the next batch of a cycled forget set.
+    """Return the schedule of unlearning: each retain batch is paired with the next batch of a cycled forget set.
 
-    Batches depend on sizes and epochs alone: settings that differ in their rule or their weights read the same.
+    Batches depend only on sizes and epochs: settings that differ in rule or loss weights read the same batches.
     """
     per_epoch = -(-config.n_retain // config.retain_batch)
     sets = (
@@ -143,7 +144,7 @@ def unlearn_schedule(config: TheoryConfig, labels: np.ndarray, rng: np.random.Ge
 
 
 def forgetting_schedule(config: TheoryConfig, labels: np.ndarray, rows: np.ndarray, *, per_epoch: int) -> Schedule:
-    """Return unlearning on given batches, each of retain and of forget samples; arguments as in `plain_schedule`.
+    """Return the schedule of unlearning on given batches; arguments as in `plain_schedule`.
 
     NegGrad, `L = alpha mean_R - (1 - alpha) mean_F`: `c = alpha / B_R` and `-(1 - alpha) / B_F`. Random labels: the
     forget weight is positive and the forget loss sees `-y`, while the signal patch stays `y phi`.
@@ -160,9 +161,9 @@ def forgetting_schedule(config: TheoryConfig, labels: np.ndarray, rows: np.ndarr
 
 
 def _batches(members: np.ndarray, size: int, steps: int, rng: np.random.Generator, *, pad: int) -> np.ndarray:
-    """Return `steps` batches, shape `(steps, size)`: fresh random orders cut up, a short batch padded with `pad`.
+    """Return `steps` batches, shape `(steps, size)`: random orders cut into batches, a short batch padded with `pad`.
 
-    A batch is no larger than the set it is drawn from: `size` is at most `len(members)`.
+    A batch is at most as large as its set: `size <= len(members)`.
     """
     size = min(size, len(members))
     per_pass = -(-len(members) // size)

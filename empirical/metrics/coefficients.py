@@ -4,8 +4,9 @@ Weights move in the span of signal and noise, `w_a = w0_a + p_a phi + sum_i q_ai
 
     G (p_a, q_a) = <w_a - w0_a, (phi, xi)>,    kappa_a = j_a |phi|^2 p_a,    zeta_ai = (P-1) |xi_i|^2 q_ai
 
-(Chen et al. 2023; conventions as in `theory.measure`). The Gram matrix G of signal and noise has full rank if there
-are fewer vectors than dimensions. Weight decay leaves the span; the solution is then the nearest point in the span.
+(Chen et al. 2023; conventions as in `theory.measures.measure`). The Gram matrix G of signal and noise has full rank if
+there are fewer vectors than dimensions. Weight decay leaves the span; the solution is then the nearest point in the
+span.
 """
 
 from collections.abc import Callable

@@ -243,7 +243,7 @@ def validity(
 ) -> None:
     """Hold predictions against simulation on random settings and print how often their intervals contain it."""
     Store(store).ensure_writable()
-    from theory.validity import run_validity
+    from theory.checks.validity import run_validity
 
     record = run_validity(Store(store), seeds=seeds, first_seed=first_seed)
     emit(record.result["coverage"], as_json=json)
@@ -260,7 +260,7 @@ def accuracy(
 ) -> None:
     """Compare the test error with that of 32,768 points, in settings named and drawn at random."""
     Store(store).ensure_writable()
-    from theory.accuracy import run_accuracy
+    from theory.checks.accuracy import run_accuracy
     from theory.tables import rows_of
 
     record = run_accuracy(Store(store), seeds=seeds, first_seed=first_seed)

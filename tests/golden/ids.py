@@ -27,11 +27,11 @@ from repro.records.identity import digest, run_id
 from repro.records.pack import readers
 from repro.records.record import Record, read_records
 from repro.records.store import Store
-from theory.accuracy import run_accuracy
+from theory.checks.accuracy import run_accuracy
+from theory.checks.validity import run_validity
 from theory.claims.claim import CLAIMS, MEASUREMENTS, run_claims
 from theory.claims.sweep import SWEEPS, run_sweep
 from theory.config import ClaimConfig, SweepConfig, TheoryConfig
-from theory.validity import run_validity
 
 ROOT = Path(__file__).parents[2]
 FILE = Path(__file__).parent / "ids.parquet"

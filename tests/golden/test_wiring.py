@@ -394,7 +394,7 @@ BUGS = [
         first_as(lambda config: config.changed(alpha=1 - config.alpha)), "theory"),
     Bug(f"{ENGINE}:unlearn_schedule", "random labels push away",
         first_as(lambda config: config.changed(method="neggrad")), "theory"),
-    Bug("theory.measure:measure_network", "measured at the start", at_the_start, "theory"),
+    Bug("theory.measures.measure:measure_network", "measured at the start", at_the_start, "theory"),
     Bug(f"{ENGINE}:Probe", "no radius", lambda real: lambda schedule, rho: real(schedule, 0.0), "theory"),
     Bug(f"{ENGINE}:start_state", "no noise in the initial weights",
         first_as(lambda start: start._replace(V=0 * start.V)), "theory"),

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import theory.accuracy as accuracy
+import theory.checks.accuracy as accuracy
 from repro.records.pack import PackedStore
-from theory.accuracy import random_settings, run_accuracy
+from theory.checks.accuracy import random_settings, run_accuracy
 from theory.config import TheoryConfig
 from theory.engine import simulate
 from theory.tables import rows_of

@@ -10,8 +10,8 @@ from tests.theory.explicit import explicit
 from theory.config import TheoryConfig
 from theory.draw import Draw
 from theory.engine import Orders, replay, simulate
-from theory.plain import Draws, Networks, batches, gradient, near, preactivations, weight_scales
 from theory.predict import unpredictable
+from theory.steps.plain import Draws, Networks, batches, gradient, near, preactivations, weight_scales
 from theory.training import BY_ENTRY, BY_NEURON, start_state
 
 

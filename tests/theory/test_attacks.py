@@ -5,11 +5,11 @@ import pytest
 
 from tests.theory.explicit import Network, fresh_margins, signals
 from tests.theory.test_dynamics import SMALL, rebuild, run_gram
-from theory.attacks import FINE, MOST_EPOCHS, attacks, forget_margins, membership, relearning
 from theory.config import TheoryConfig
 from theory.draw import draw
 from theory.engine import simulate
-from theory.measure import measure_network, weight_gram
+from theory.measures.attacks import FINE, MOST_EPOCHS, attacks, forget_margins, membership, relearning
+from theory.measures.measure import measure_network, weight_gram
 from theory.training import start_state
 
 POINTS = 200_000

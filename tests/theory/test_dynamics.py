@@ -12,8 +12,8 @@ from hypothesis.control import currently_in_test_context
 from tests.theory.explicit import Network, explicit, signals
 from theory.config import TheoryConfig
 from theory.draw import Draw, draw, generator
-from theory.dynamics import advance_network
-from theory.measure import weight_gram
+from theory.measures.measure import weight_gram
+from theory.steps.dynamics import advance_network
 from theory.training import (
     NetworkState,
     Schedule,

@@ -6,10 +6,10 @@ import pytest
 from tests.theory.explicit import Network
 from theory.config import TheoryConfig
 from theory.draw import draw, generator
-from theory.dynamics import advance_network
 from theory.engine import Trajectory, simulate, simulate_many
-from theory.measure import measure_network
-from theory.metrics import Probe
+from theory.measures.measure import measure_network
+from theory.measures.metrics import Probe
+from theory.steps.dynamics import advance_network
 from theory.training import make_rule, pretrain_schedule, start_state, unlearn_schedule
 
 QUICK = TheoryConfig(d=500, n=20, n_forget=4, m=5, pretrain_epochs=20, epochs=20, seeds=4, directions=64)

@@ -11,11 +11,11 @@ from repro.base.errors import ConfigError
 from tests.theory.explicit import Network, assert_agrees, explicit, signals
 from tests.theory.test_dynamics import EXTENSIONS, SMALL, rebuild, run_gram
 from theory.config import TheoryConfig
-from theory.curvature import curvature
 from theory.draw import draw
 from theory.engine import replay, simulate_many
-from theory.measure import measure_network
-from theory.metrics import METRICS, metric_names
+from theory.measures.curvature import curvature
+from theory.measures.measure import measure_network
+from theory.measures.metrics import METRICS, metric_names
 from theory.predict import unpredictable
 
 TINY = SMALL.changed(sigma_0_scale=1.0, signal_strength=1.0, directions=4096)

@@ -5,8 +5,8 @@ import pytest
 
 from theory.config import TheoryConfig
 from theory.engine import simulate
-from theory.meanfield import advance_population, population_preactivations
-from theory.population import SAMPLES, Population, law_of, pretrain_epoch, start_population, unlearn_epoch
+from theory.mean_field.compiled_field import advance_population, population_preactivations
+from theory.mean_field.population import SAMPLES, Population, law_of, pretrain_epoch, start_population, unlearn_epoch
 from theory.predict import closed_forms, predict, pretrained
 
 # At such a dimension samples do not meet: every equation can be worked out by hand.

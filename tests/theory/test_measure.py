@@ -8,9 +8,9 @@ import pytest
 from tests.theory.explicit import POINTS, Network, assert_agrees, fresh_margins
 from theory.config import TheoryConfig
 from theory.draw import draw, generator
-from theory.dynamics import advance_network
-from theory.measure import measure_network
-from theory.metrics import Probe
+from theory.measures.measure import measure_network
+from theory.measures.metrics import Probe
+from theory.steps.dynamics import advance_network
 from theory.training import Schedule, copy_state, make_rule, pretrain_schedule, start_state, unlearn_schedule
 
 CONFIG = TheoryConfig(d=300, n=12, n_forget=3, m=4, draw="dense", sigma_0_scale=1.0)

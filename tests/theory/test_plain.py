@@ -6,13 +6,13 @@ import pytest
 from tests.theory.test_dynamics import phases
 from theory.config import TheoryConfig
 from theory.draw import draw, generator
-from theory.dynamics import advance_network, curved, probe
-from theory.measure import measure_network
-from theory.metrics import TEST_METRICS, TRAINING_METRICS, Probe
-from theory.plain import Draws, Networks, advance_networks, preactivations
-from theory.plain_measure import plain_test_errors, probed, training_numbers
-from theory.points import lattice_count, normal_points
-from theory.quadrature import test_error as compiled_error
+from theory.measures.measure import measure_network
+from theory.measures.metrics import TEST_METRICS, TRAINING_METRICS, Probe
+from theory.measures.plain_measure import plain_test_errors, probed, training_numbers
+from theory.measures.points import lattice_count, normal_points
+from theory.measures.quadrature import test_error as compiled_error
+from theory.steps.dynamics import advance_network, curved, probe
+from theory.steps.plain import Draws, Networks, advance_networks, preactivations
 from theory.training import make_rule, start_state, unlearn_schedule, zero_velocity
 
 BASE = TheoryConfig(d=300, n=14, n_forget=4, m=4, pretrain_epochs=15, epochs=15, retain_batch=4, alpha=0.7,

@@ -10,8 +10,8 @@ import pytest
 from repro.records.store import Store
 from theory.config import TheoryConfig
 from theory.engine import simulate_many
-from theory.plain_run import affordable, simulate_plainly
 from theory.predict import predict_many
+from theory.steps.plain_run import affordable, simulate_plainly
 from theory.study import KIND, RULE_PAIRS
 
 QUICK = TheoryConfig(d=500, n=20, n_forget=4, m=5, pretrain_epochs=20, epochs=20, seeds=3, directions=64)

@@ -8,7 +8,7 @@ import pytest
 import theory.predict as prediction
 from repro.base.errors import ConfigError
 from theory.config import TheoryConfig
-from theory.population import pretrain_epoch, start_population
+from theory.mean_field.population import pretrain_epoch, start_population
 from theory.predict import (
     boundary,
     boundary_exponent,

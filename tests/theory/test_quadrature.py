@@ -6,10 +6,10 @@ from scipy.special import ndtr
 
 from theory.config import TheoryConfig
 from theory.draw import draw
-from theory.measure import weight_gram
-from theory.points import FEWEST, lattice_count, normal_points
-from theory.quadrature import line_factor
-from theory.quadrature import test_error as exact_error
+from theory.measures.measure import weight_gram
+from theory.measures.points import FEWEST, lattice_count, normal_points
+from theory.measures.quadrature import line_factor
+from theory.measures.quadrature import test_error as exact_error
 from theory.training import start_state
 
 POINTS = 400_000

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from theory import dynamics
 from theory.config import TheoryConfig
 from theory.engine import simulate
-from theory.metrics import METRICS, TRAINING_METRICS
+from theory.measures.metrics import METRICS, TRAINING_METRICS
+from theory.steps import dynamics
 from theory.study import RULE_PAIRS, is_compiled, run_study, summarize
 
 QUICK = TheoryConfig(d=400, n=16, n_forget=4, m=4, pretrain_epochs=10, epochs=10, seeds=3, directions=64)

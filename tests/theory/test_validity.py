@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-import theory.validity as validity
+import theory.checks.validity as validity
 from repro.records.pack import readers
 from repro.records.record import read_records
+from theory.checks.trust import LEVEL, MODELS, QUANTITIES, ErrorModel, Feature, stage_features, with_intervals
 from theory.config import TheoryConfig
 from theory.engine import simulate
 from theory.predict import WEAK_ALPHA, as_result, predict, unpredictable
 from theory.tables import rows_of
-from theory.trust import LEVEL, MODELS, QUANTITIES, ErrorModel, Feature, stage_features, with_intervals
 
 SMALL = {"d": 400, "n": 20, "n_forget": 4, "signal_strength": 1.0, "m": 4, "directions": 64, "epochs": 20}
 QUANTITY = "final, test_error"

@@ -1,10 +1,10 @@
-"""Lemma 3.1: which noise neurons the SAM perturbation switches off, counted jointly, and the threshold that decides it.
+"""Lemma 3.1: which noise neurons the SAM perturbation switches off, and the threshold that decides it.
 
-Under random labels the same is asked of the same networks: whether the joint pattern of signs is that of NegGrad.
+A second claim compares random labels with NegGrad in the same networks: is the joint sign pattern the same?
 
-A neuron survives when it is active at W *and* at W + eps: shares at either place alone also count neurons that the
-perturbation switches on. Which survive follows from one number, the depth V / V_c of the preactivation over the
-survival threshold of `theory.dynamics.probe`; the radius in units of rho_th hides sqrt(m) / P and a batch of 10 in it.
+A neuron survives if it is active at W *and* at W + eps; a share at W + eps alone would also count neurons that the
+perturbation switches on. One number decides it: the depth V / V_c, the preactivation over the survival threshold of
+`theory.steps.dynamics.probe`. A radius in units of rho_th depends on sqrt(m) / P and on the batch size instead.
 """
 
 from itertools import product
@@ -14,7 +14,7 @@ import numpy as np
 from theory.claims.claim import ClaimResult, Grid, Part, Runs, TheoryClaim, judge, shown, spread
 from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import Trajectory
-from theory.metrics import SIDES
+from theory.measures.metrics import SIDES
 from theory.stats import mean_interval
 
 SWITCHED_OFF, KEPT = 0.5, 0.8  # "deactivates" means at least half, "leaves active" at least four fifths
@@ -53,7 +53,8 @@ def grid(runs: Runs) -> Grid:
 
 
 def analyse(runs: Runs, config: ClaimConfig) -> ClaimResult:
-    """Measure joint shares before and during SAM unlearning, beside the threshold's; the answer looks before it."""
+    """Measure the joint shares before and during SAM unlearning, and those of the threshold; the answer uses those
+    before."""
     parts, rows = {}, []
     for (start, radius), run in runs.items():
         rows += [_row(run, start, radius, epoch) for epoch in EPOCHS]
@@ -71,7 +72,7 @@ def _off(start: str, radius: float) -> str:
 
 
 def _row(run: Trajectory, start: str, radius: float, epoch: int) -> dict:
-    """Return active, surviving and predicted shares of every group, with the depth of V below which neurons go."""
+    """Return active, surviving and predicted shares of every group, and the depth below which neurons switch off."""
     row: dict = {"start": start, "epoch": epoch, "rho_scale": radius}
     column = run.epochs.tolist().index(epoch)
     for group in GROUPS:

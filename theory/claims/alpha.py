@@ -1,7 +1,7 @@
 """Lemma 3.4: the smallest retain weight alpha each rule tolerates, and how the gap between rules moves with d and n.
 
-alpha is at most 1, so that a gap in alpha is below sqrt(d / n) whatever happens. In odds, alpha / (1 - alpha), which
-are the ratio of the two losses' weights, it is not. Thresholds are closed in on by bisection to 0.005.
+alpha is at most 1, so a gap in alpha is always below sqrt(d / n). A gap in odds, alpha / (1 - alpha), is not bounded in
+this way; odds are the ratio of the weights of the two losses. Thresholds are found by bisection to 0.005.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from theory.bounds import HARMFUL_TEST_ERROR, alpha_gap
+from theory.claims.bounds import HARMFUL_TEST_ERROR, alpha_gap
 from theory.claims.claim import ClaimResult, Grid, Part, Runs, TheoryClaim, judge, over_seeds, shown, spread
 from theory.claims.comparison import compare, compared_settings, minus_sgd
 from theory.config import ClaimConfig, TheoryConfig, fixed_clock, scaled_clock
@@ -60,14 +60,15 @@ LINES = [*(AlphaLine(*setting, "eta ~ 1/d", along) for setting in SETTINGS for a
 
 
 def threshold(alphas: np.ndarray, errors: np.ndarray) -> float:
-    """Return the smallest alpha from which on the error stays at most 0.1, interpolated between finite errors.
+    """Return the smallest alpha above which the error stays at most 0.1, interpolated between finite errors.
 
     Args:
         alphas: increasing, from 0 to 1, shape `(A,)`.
-        errors: mean test errors there; NaN where a seed diverged, which is harmful: next to it stands the middle.
+        errors: mean test errors there; NaN if a seed diverged, which counts as harmful; the threshold is then the
+            middle.
 
     Returns:
-        0.0 where every alpha is benign, NaN where alpha = 1 is not: no alpha is.
+        0.0 if every alpha is benign, NaN if even alpha = 1 is harmful.
     """
     harmful = np.flatnonzero(~(errors <= HARMFUL_TEST_ERROR))
     if not len(harmful):
@@ -80,7 +81,7 @@ def threshold(alphas: np.ndarray, errors: np.ndarray) -> float:
 
 
 def next_alpha(alphas: np.ndarray, errors: np.ndarray) -> float | None:
-    """Return the middle of the interval that holds the threshold, None where it is closed in on or there is none."""
+    """Return the middle of the interval around the threshold; None if it is narrow enough or there is no threshold."""
     found = threshold(alphas, errors)
     if not 0.0 < found < 1.0:
         return None
@@ -158,7 +159,8 @@ class Thresholds:
         return slope(np.log(self.line.values), np.log(np.where(gap > 0, gap, np.nan)))
 
     def rows(self) -> list[dict]:
-        """Return one row a place: both thresholds, the gap in alpha and in odds, and the forget error at each."""
+        """Return one row for each place: both thresholds, the gap in alpha and in odds, and the forget error at
+        each."""
         seeds = np.arange(next(iter(self.found[self.line.values[0], "sgd"].values())).shape[1])
         thresholds = {rule: self.alpha(rule, seeds) for rule in RULES}
         rows = []
@@ -182,7 +184,7 @@ def measured_thresholds(runs: Runs) -> list[Thresholds]:
 
 
 def tolerance(runs: Runs, config: ClaimConfig) -> ClaimResult:
-    """Compare the smallest benign alpha after 100 epochs; beside it, small alphas at matched forgetting."""
+    """Compare the smallest benign alpha after 100 epochs, and small alphas at matched forgetting."""
     parts, rows = {}, []
     for found in measured_thresholds(runs):
         gap = over_seeds(found.mean_gap, config)
@@ -205,7 +207,7 @@ def tolerance(runs: Runs, config: ClaimConfig) -> ClaimResult:
 
 
 def rate(runs: Runs, config: ClaimConfig) -> ClaimResult:
-    """Report sup of odds gap / sqrt(d / n) over the grid, which is what `O()` bounds, and whether it still grows."""
+    """Return the supremum of odds gap / sqrt(d / n) over the grid, which `O()` bounds, and whether it still grows."""
     parts, rows, suprema = {}, [], {}
     for found in measured_thresholds(runs):
         line = found.line

@@ -1,7 +1,7 @@
-"""What attackers find of F at equal forgetting: the AUC of the membership attack, and the epochs until F is back.
+"""Attacks on F at equal forgetting: the AUC of the membership attack, and the epochs until F is learned again.
 
 Two measurements of the same settings. The paper states neither for the theory, so they have no answer. AUCs are means
-over seeds; epochs are medians, as relearning is given up after 50 of them.
+over seeds; epochs are medians, as relearning stops after 50 epochs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from theory.attacks import MOST_EPOCHS
 from theory.claims.boundary import BASE, FORGOTTEN, forgotten
 from theory.claims.claim import ClaimResult, Grid, Runs, TheoryClaim, over_pairs, shown, spread
 from theory.claims.comparison import PRETRAINS, RULES
 from theory.config import ClaimConfig
+from theory.measures.attacks import MOST_EPOCHS
 from theory.stats import NOTHING, Estimate, mean_interval, quadrature_error
 from theory.tables import rounded
 
@@ -43,7 +43,8 @@ def by_stage(runs: Runs, before: str, s: float, metric: str) -> dict[str, np.nda
 
 
 def analyse(metric: str, runs: Runs, config: ClaimConfig) -> ClaimResult:
-    """Put a metric of every stage and rule beside the retrained model's and, of a rule, beside SGD's, seed by seed."""
+    """Compare a metric of every stage and rule with the retrained model's, and of every rule with SGD's, seed by
+    seed."""
     rows = []
     for before, s in product(PRETRAINS, STRENGTHS):
         values, errors = by_stage(runs, before, s, metric), {one: by_stage(runs, before, s, one) for one in ERRORS}
@@ -68,13 +69,13 @@ def analyse(metric: str, runs: Runs, config: ClaimConfig) -> ClaimResult:
 
 
 def typical(metric: str, values: np.ndarray, reference: np.ndarray, config: ClaimConfig) -> Estimate:
-    """Return by how much a metric exceeds a reference over the seeds that have both; nothing where fewer than half do.
+    """Return the excess of a metric over a reference, over seeds that have both; nothing if fewer than half have.
 
-    Of AUCs the mean difference and its t-interval; of epochs the difference of medians and its bootstrap interval.
+    AUCs give the mean difference and its t-interval, epochs the difference of medians and its bootstrap interval.
 
     Args:
         metric: `AUC` or `EPOCHS`.
-        values, reference: shape `(seeds,)`; NaN where a seed did not forget as much.
+        values, reference: shape `(seeds,)`; NaN for a seed that did not forget as much.
         config: seeds.
     """
     if metric == EPOCHS:

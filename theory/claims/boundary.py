@@ -1,9 +1,9 @@
 """Theorems 3.2 and 3.3: where test error crosses 0.1 in signal strength, and how that boundary moves with d and n.
 
-A boundary depends on the clock (how learning rate and epochs follow d), on the size of the random start and on what is
-held equal after unlearning. So each theorem is asked along several lines: those inside its hypothesis, which decide,
-and those beyond it. Theorem 3.3 follows the schedule of Chen et al. 2023, SAM for T1 ~ d epochs, then SGD until the
-loss is small.
+A boundary depends on the clock (how learning rate and epochs follow d), on the size of the random start, and on what is
+equal after unlearning. So each theorem is checked along several lines. Lines inside its hypothesis decide; others lie
+beyond it. Theorem 3.3 follows the schedule of Chen et al. 2023, SAM for T1 ~ d epochs, then SGD until the loss is
+small.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from theory.bounds import crossover_strength, random_start_boundary, sam_boundary, sgd_boundary
+from theory.claims.bounds import crossover_strength, random_start_boundary, sam_boundary, sgd_boundary
 from theory.claims.claim import ClaimResult, Grid, Part, Runs, TheoryClaim, judge, over_seeds, shown, spread
 from theory.config import ClaimConfig, TheoryConfig, default_clock, fixed_clock, linear_clock, scaled_clock
 from theory.engine import Trajectory
@@ -39,7 +39,7 @@ class Axis:
     """One boundary to find: the setting, what varies, and the clock.
 
     Attributes:
-        cell: the setting.
+        setting: the setting at every place, except for the axis and the strength.
         stage: what is measured, in words.
         axis: points such as `{"d": 1000}`; the first setting of each is what varies.
         clock: how learning rate, epochs and the start follow d.
@@ -59,7 +59,7 @@ class Axis:
 
     @property
     def labels(self) -> dict:
-        """Return the columns that tell its row from others: the stage, what varies, and at which d unless d varies."""
+        """Return the columns that identify its row: the stage, what varies, and d if it is fixed."""
         fixed = {} if self.along == "d" else {"d": self.axis[0]["d"]}
         return {"stage": self.stage, "along": self.along, "inside": self.inside} | fixed
 
@@ -84,15 +84,15 @@ def small_start(setting: TheoryConfig) -> TheoryConfig:
 
 
 def forgotten(setting: TheoryConfig) -> TheoryConfig:
-    """Return the setting unlearned until its forget error is 0.25, whatever epochs that takes."""
+    """Return the setting unlearned until its forget error is 0.25, for as many epochs as that takes."""
     return setting.changed(epochs=PATIENCE, stop_forget_error=FORGOTTEN, checkpoint_every=5)
 
 
 def start_share(run: Trajectory) -> np.ndarray:
     """Return start noise over learned noise of a pretrained network's neuron, shape `(seeds,)`.
 
-    Both as lengths of weights across the signal: `sigma_0 sqrt(d)`, and the rest of `|w|^2` after the signal's
-    `kappa^2 / |phi|^2`. NaN where nothing was learned from noise.
+    Both are lengths of weights across the signal: `sigma_0 sqrt(d)`, and the root of what remains of `|w|^2` without
+    the signal's `kappa^2 / |phi|^2`. NaN if nothing was learned from noise.
     """
     config, last = run.config, {name: values[:, -1] for name, values in run.pretrain.items()}
     start, kappa = config.sigma_0**2 * config.d, last["kappa_retain"] + last["kappa_forget"]
@@ -107,7 +107,7 @@ class Point:
     Attributes:
         strengths: simulated, increasing, shape `(S,)`.
         unit: |phi| at strength 1.
-        errors: test errors, shape `(S, seeds)`; NaN where a seed did not reach the forget error it is compared at.
+        errors: test errors, shape `(S, seeds)`; NaN for a seed that did not reach the forget error of the comparison.
         more: other numbers there, each of the same shape.
     """
 
@@ -119,8 +119,8 @@ class Point:
     def threshold(self, seeds: np.ndarray, *, censored: bool = False) -> float:
         """Return s*, where the mean test error over `seeds` falls below 0.1; NaN off the grid.
 
-        A strength at which fewer than half of the seeds are comparable does not count. Where the error never falls so
-        far, `censored` returns the largest strength, a lower bound of s*.
+        A strength at which fewer than half of the seeds are comparable does not count. If the error never falls so far,
+        `censored` returns the largest strength, a lower bound of s*.
         """
         chosen = self.errors[:, seeds]
         there = np.isfinite(chosen).mean(axis=1) >= 0.5
@@ -134,7 +134,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Boundaries:
-    """The one finder of simulated boundaries: the lines along which they are sought."""
+    """The search for simulated boundaries along several lines."""
 
     lines: Sequence[Axis]
 
@@ -195,7 +195,7 @@ class Boundary:
         return over_seeds(fit, config)
 
     def row(self, seeds: int) -> dict:
-        """Return |phi*| along the axis, in units of strength too, its local exponents, and what else is true near it.
+        """Return |phi*| along the axis, also in units of strength, its local exponents, and other numbers near it.
 
         Columns `_there` are means at the strength nearest to the boundary: forget error, training loss, the share of
         seeds compared, and start noise over learned noise.
@@ -217,11 +217,10 @@ class BoundaryTest(Boundaries):
     """A theorem about the boundary: the lines along which it is found, and where their exponents must lie.
 
     Attributes:
-        lines: the first is that of the typical setting, whose exponent stands for the claim.
+        lines: the first has the typical setting, whose exponent stands for the claim.
         bound: the theorem's boundary of a setting, up to a constant.
         upper: whether the exponent may be lower than that of the theorem.
-        predicted: a boundary |phi*| known without simulating, for settings that are not unlearned; None where there is
-            none.
+        predicted: the boundary |phi*| without simulating, for settings that are not unlearned; None if there is none.
         sentence: from the rows of the table to what may be quoted.
     """
 
@@ -236,7 +235,7 @@ class BoundaryTest(Boundaries):
         return slope(np.log(values), np.log([self.bound(line.setting.changed(**point)) for point in line.axis]))
 
     def analyse(self, runs: Runs, config: ClaimConfig) -> ClaimResult:
-        """Fit each line's exponent and compare it with that of the theorem's expression along the same axis."""
+        """Fit each line's exponent and compare it with the exponent of the theorem's expression along the same axis."""
         parts, rows = {}, []
         for k, line in enumerate(self.lines):
             found, stated = self.measure(runs, k), self.stated(line)
@@ -265,7 +264,7 @@ def mean_field_boundary(setting: TheoryConfig) -> float:
 
 
 BEFORE, START = BASE.changed(epochs=0), BASE.changed(epochs=0, pretrain="sam")
-RANDOM_START = "pretrained by SAM, "  # the lines whose boundary is that of the random start
+RANDOM_START = "pretrained by SAM, "  # prefix of the lines on the random start
 
 
 def _sgd_lines() -> list[Axis]:
@@ -339,7 +338,7 @@ def _sgd_sentence(rows: list[dict]) -> str:
 
 
 def random_start_errors(rows: Sequence[dict]) -> dict[str, float]:
-    """Return how far the closed form of the random start lies from each boundary it is about, relative, by setting."""
+    """Return the relative errors of the closed form of the random start, by setting."""
     return {f"{row['stage'].removeprefix(RANDOM_START)}, {row['along']} = {at:g}": abs(ours / found - 1)
             for row in rows if row["stage"].startswith(RANDOM_START)
             for at, ours, found in zip(row["axis"], row["predicted"], row["boundary"], strict=True)

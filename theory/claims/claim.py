@@ -1,4 +1,4 @@
-"""What a claim is, and how it is checked: its settings are simulated and kept, its one analysis gives the answer."""
+"""What a claim is and how it is checked: its settings are simulated and stored, and its analysis gives the answer."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from theory.engine import Trajectory
 
 KIND = "theory_claim"
-MEASUREMENT = "theory_measurement"  # kind of what is checked like a claim, though the paper states nothing: no answer
-# Of the analyses: raise it when one changes, or the engine. Cells stay, so that checking again takes seconds.
+MEASUREMENT = "theory_measurement"  # checked like a claim, but the paper states nothing, so there is no answer
+# Version of the analyses: raise it when one of them or the engine changes. Stored trajectories stay valid, so that
+# checking again takes seconds.
 VERSION = 5
-# Name to module; imported when checked, so that listing the claims costs no numba.
+# Name to module; a module is imported when its claim is checked, so that listing claims needs no numba.
 CLAIMS = {
     "lemma-3.1-activation": "activation",
     "lemma-3.1-sgd-on-forget": "speed",
@@ -46,13 +47,13 @@ Runs = Mapping[Any, "Trajectory"]  # the same names, simulated
 
 @dataclass(frozen=True)
 class Part:
-    """One thing a claim says of a setting, or of a line of them: an estimate, and where the claim says that it lies.
+    """One statement of a claim on a setting or a line of settings: an estimate, and the region that the claim states.
 
     Attributes:
-        estimate: with its own 95 % interval; without a value where nothing could be measured, which decides nothing.
-        low, high: the claimed region, without its ends: no difference at all is neither lower nor higher.
+        estimate: with its own 95 % interval; an estimate without a value decides nothing.
+        low, high: the claimed region without its ends: a difference of exactly 0 is neither lower nor higher.
         why: why there is no value, such as "off the grid".
-        inside: whether it lies inside the claim's hypothesis; what lies beyond decides nothing.
+        inside: whether it lies inside the claim's hypothesis; parts beyond it decide nothing.
         margin: the largest size that counts as no difference, where the claim is about the sign of one.
     """
 
@@ -64,10 +65,10 @@ class Part:
     margin: float | None = None
 
     def side(self, parts: int, seeds: int) -> int:
-        """Return +1 where the interval lies wholly in the claimed region, -1 where wholly outside, else 0.
+        """Return +1 if the whole interval lies in the claimed region, -1 if it lies outside, else 0.
 
         Args:
-            parts: how many intervals must hold together; seeds: independent seeds behind this one.
+            parts: number of intervals that must hold together; seeds: independent seeds of this one.
         """
         wide = simultaneous(self.estimate, parts, seeds)
         if wide.low is None or wide.high is None:
@@ -75,7 +76,7 @@ class Part:
         return int(self.low < wide.low and wide.high < self.high) - int(wide.high < self.low or wide.low > self.high)
 
     def word(self, parts: int, seeds: int) -> str:
-        """Return what it says: yes or the opposite by its side, no difference where it lies within the margin, or open.
+        """Return its answer: yes or the opposite by its side, no difference if it lies within the margin, else open.
 
         Args:
             parts, seeds: as in `side`.
@@ -94,14 +95,14 @@ class Part:
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """What the simulation says about a claim.
+    """The result of checking a claim by simulation.
 
     Attributes:
         answer: yes, only where, no difference, the opposite or open, inside the claim's hypothesis.
-        regime: where inside the hypothesis it holds, where it fails and where the intervals decide nothing.
+        regime: the settings inside the hypothesis at which it holds, fails, or is undecided.
         beyond: the same beyond the hypothesis.
         estimate: the number of the typical setting, with its own 95 % interval.
-        parts: one row a part: its name, estimate and interval, the claimed region, its side and whether it is inside.
+        parts: one row for each part: name, estimate, interval, claimed region, side, and whether it is inside.
         rows: the table behind it.
         sentence: what a reader may quote.
     """
@@ -125,9 +126,9 @@ class TheoryClaim:
         hypothesis: what the paper assumes there, as far as public notes word it; the answer is judged inside it.
         quantity: what the estimate is.
         change: what would change the answer.
-        grid: from the runs so far to the settings wanted, without their seeds; it is asked until it wants no more, so
-            that a threshold can be closed in on. Cells are shared with every claim and sweep that names them.
-        analyse: from the simulated settings to a finding; the first seed also seeds a bootstrap.
+        grid: returns the settings wanted, without seeds, given the runs so far. It is called until it wants no more, so
+            that a threshold can be narrowed down. Claims and sweeps with the same setting share its trajectory.
+        analyse: turns the simulated settings into a result; the first seed also seeds a bootstrap.
         oracle: whether the analysis compares with the model retrained on R.
     """
 
@@ -148,11 +149,11 @@ def run_claims(
     """Return the record of every claim, checking those that neither the store nor `known` has.
 
     Args:
-        store: where new records and their trajectories are kept; stopped at any time, the finished ones stay.
+        store: where new records and trajectories are written; finished ones stay if the run is stopped.
         seeds: independent seeds of every setting.
         names: claims and measurements to check; all by default.
-        first_seed: first seed; another one repeats every check on fresh draws.
-        known: records from elsewhere, such as committed ones; the same identity is not checked again.
+        first_seed: first seed; another value repeats every check on fresh draws.
+        known: records from elsewhere, such as published ones, which are not checked again.
         workers: processes that simulate settings.
 
     Raises:
@@ -207,11 +208,11 @@ def simulate_grid(claim: TheoryClaim, config: ClaimConfig, store: Store, *, work
 def judge(
     parts: Mapping[str, Part], typical: str, config: ClaimConfig, *, rows: list[dict[str, Any]], sentence: str
 ) -> ClaimResult:
-    """Return the finding of a claim made of parts, by intervals that hold together at 95 % (Bonferroni).
+    """Return the result of a claim with several parts, by intervals that hold together at 95 % (Bonferroni).
 
     Args:
-        parts: from a setting or line, in words, to what was measured and claimed there.
-        headline: the part of the typical setting, whose estimate stands for the claim.
+        parts: name of a setting or line to its part.
+        typical: name of the part of the typical setting, whose estimate stands for the claim.
         config: seeds.
         rows: the table behind it; numbers are rounded to four digits.
         sentence: what a reader may quote.
@@ -235,7 +236,7 @@ def judge(
 
 
 def regime(names: Sequence[str], sides: Sequence[int]) -> str:
-    """Return where a claim holds, where it fails and where it is undecided: the names of the parts on either side.
+    """Return where a claim holds, fails and is undecided: the names of the parts.
 
     Args:
         names: of the parts; sides: +1, -1 or 0 of each.
@@ -255,7 +256,7 @@ def over_pairs(
 ) -> Estimate:
     """Return a statistic of two measurements over the seeds that have both, with its bootstrap interval.
 
-    Nothing where fewer than half of the seeds have both.
+    Nothing if fewer than half of the seeds have both.
 
     Args:
         statistic: from the chosen seeds of both.
@@ -283,7 +284,7 @@ def shown(estimate: Estimate, digits: int = 3) -> str:
     return f"{estimate.value:.{digits}g}{between}"
 
 
-def _result(config: ClaimConfig, claim: TheoryClaim, finding: ClaimResult) -> dict[str, Any]:
+def _result(config: ClaimConfig, claim: TheoryClaim, found: ClaimResult) -> dict[str, Any]:
     first = f" --first-seed {config.first_seed}" if config.first_seed else ""
     return {
         "claim": config.claim,
@@ -291,15 +292,15 @@ def _result(config: ClaimConfig, claim: TheoryClaim, finding: ClaimResult) -> di
         "statement": claim.statement,
         "hypothesis": claim.hypothesis,
         "quantity": claim.quantity,
-        "answer": finding.answer,
-        "sentence": finding.sentence,
-        "beyond": finding.beyond,
+        "answer": found.answer,
+        "sentence": found.sentence,
+        "beyond": found.beyond,
         "change": claim.change,
-        "regime": finding.regime,
-        "estimate": finding.estimate.value,
-        "interval": [finding.estimate.low, finding.estimate.high],
+        "regime": found.regime,
+        "estimate": found.estimate.value,
+        "interval": [found.estimate.low, found.estimate.high],
         "seeds": config.seeds,
-        "parts": finding.parts,
-        "rows": finding.rows,
+        "parts": found.parts,
+        "rows": found.rows,
         "command": f"repro theory claims {config.claim} --seeds {config.seeds}{first}",
     }

@@ -64,7 +64,7 @@ def minus_sgd(runs: Runs, setting: TheoryConfig, rule: str, matched: str) -> Est
 def compare(runs: Runs, setting: TheoryConfig, rules: Sequence[str]) -> list[dict]:
     """Return two rows a rule, at matched epochs and at matched forgetting: errors, oracle gap, difference to SGD.
 
-    Both errors as predicted without simulating stand beside them, where the prediction was held against simulation.
+    Predictions of both errors are added where they have been compared with simulation.
     """
     labels = {name: getattr(setting, name) for name in ("pretrain", "signal_strength", "alpha", "method")}
     if setting.mask_fraction != TheoryConfig.mask_fraction:
@@ -121,10 +121,10 @@ class RuleComparison:
     """A table of comparisons and what it decides.
 
     Attributes:
-        settings: setting to the rules run in it, SGD among them.
-        headline: the part of the typical setting, whose difference to SGD stands for the claim.
-        parts: from a part of the claim, in words, to what the runs say of it.
-        sentence: what may be quoted, with the name of a part in braces for its number.
+        settings: setting to its rules, SGD among them.
+        typical: the part of the typical setting, whose difference to SGD stands for the claim.
+        parts: name of a part of the claim to the function that measures it.
+        sentence: a sentence to quote; the name of a part in braces becomes its number.
     """
 
     settings: RulesBySetting
@@ -155,7 +155,7 @@ class RuleComparison:
 
 
 def lower(setting: TheoryConfig, rule: str, matched: str = "forgetting", *, inside: bool = True) -> Decide:
-    """Return the part that a rule's test error lies below SGD's: the paired difference is claimed to be at most 0."""
+    """Return the part that a rule's test error lies below SGD's: the claim states a paired difference below 0."""
     return lambda runs, config: Part(minus_sgd(runs, setting, rule, matched), high=0.0, why="too few forget",
                                      inside=inside, margin=MARGIN)  # fmt: skip
 
@@ -195,7 +195,8 @@ def _sam_against_sgd() -> RuleComparison:
 
 
 def _sharp_minmax() -> RuleComparison:
-    """The boundary of sharpness maximization at equal forgetting; beyond it Sharp MinMax's test error beside SGD's."""
+    """The boundary of sharpness maximization at equal forgetting; beyond that, Sharp MinMax's test error against
+    SGD's."""
     rules = ("SGD", "MinMax 0.1", "MinMax 0.1, fixed mask")
     settings: RulesBySetting = {TheoryConfig(pretrain=before, signal_strength=s): rules
                                 for before in PRETRAINS for s in (0.5, 1.0, 2.0)}  # fmt: skip

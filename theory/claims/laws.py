@@ -1,13 +1,13 @@
-"""The laws of the theory as one table, from the records of the claims: formula, exponent, hypothesis, largest error."""
+"""The laws of the theory as one table from the records of the claims: formula, exponent, hypothesis, largest error."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from theory.bounds import OVERLAP, S_0
 from theory.claims import attacks, scaling
 from theory.claims.boundary import RANDOM_START, random_start_errors, row_of
+from theory.claims.bounds import OVERLAP, S_0
 from theory.claims.scaling import boundary_errors, worst_exponent
 from theory.claims.surplus import ratio_errors
 
@@ -22,12 +22,12 @@ class Law:
     Attributes:
         claim: identifier of the claim.
         title: what it is about.
-        order: the order parameter, on which alone the quantity depends.
+        order: the order parameter; the quantity depends on nothing else.
         formula: the law.
-        exponent: from the rows of the record to a measured exponent or value, with its interval.
-        error: from the rows to the largest error of the formula, and over how many measurements.
+        exponent: takes the rows of the record and returns a measured exponent or value with its interval.
+        error: takes the rows and returns the largest error of the formula and the number of measurements.
         figure: where it is drawn.
-        own: its own hypothesis, where it is no claim of the paper and has no answer.
+        own: the hypothesis of a law that is no claim of the paper, which has no answer.
     """
 
     claim: str
@@ -130,7 +130,7 @@ LAWS = (
 )  # fmt: skip
 
 
-# Beneath the table: of which measurements, and what is written of their results.
+# The sections below the table: names of measurements, and the function that writes their text.
 SECTIONS = ((("scaling",), scaling.scaling_section), (("membership", "relearning"), attacks.attacks_section))
 
 

@@ -1,8 +1,8 @@
 """How the boundary of benign overfitting scales when start, epochs and samples follow the dimension.
 
 With `sigma_0 ~ d^-a`, `epochs ~ d^b`, `n ~ d^c` and `eta ~ 1/d` the boundary moves as `|phi|* ~ d^x`. The exponent x is
-derived from the closed forms of `theory/predict.py` on the page that `page` writes, integrated from the mean field, and
-simulated at the corners of a box in (a, b, c). None of the three is fitted to another.
+computed in three ways at the corners of a box in (a, b, c): derived from the closed forms of `theory/predict.py` (see
+`TEXT`), from the mean field, and by simulation. None is fitted to another.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ MIDDLE = 4000  # the dimension at which every line has the epochs and samples of
 DIMENSIONS = (1000, 4000, 16000, 64000)
 FAR = (400_000, 4_000_000)  # where the mean field alone goes
 RULES = ("sgd", "sam")
-# sigma_0 sqrt(d) at the middle, by a: the start is to win over learned noise where a = 1/2, and to lose where a = 1.
+# sigma_0 sqrt(d) at the middle, by a: the start exceeds learned noise at a = 1/2, and falls below it at a = 1.
 STARTS = {0.5: 1.0, 1.0: 0.1}
 
 
@@ -38,7 +38,7 @@ class Corner(NamedTuple):
         """Return the exponent of d in |phi|* for a in [1/2, 1] and b, c in [0, 1/2].
 
         SGD: the larger of `(1 - c) / 4`, where learned noise decides, and `3/4 - (a + c) / 2`, where the start does.
-        SAM, which learns signal for as long as it is trained but hardly any noise: `b / 2` less.
+        SAM: `b / 2` less, as it learns signal throughout training but hardly any noise.
         """
         of_noise = max((1 - self.c) / 4, 0.75 - (self.a + self.c) / 2)
         return of_noise if rule == "sgd" else of_noise - self.b / 2
@@ -70,7 +70,7 @@ def mean_field(line: Axis) -> list[float]:
 
 
 def analyse(runs: Runs, config: ClaimConfig) -> ClaimResult:
-    """Put the exponent of every line three times: derived, of the mean field, and simulated with its interval."""
+    """Return the exponent of every line three times: derived, of the mean field, and simulated with its interval."""
     rows, estimates = [], []
     for k, (rule, corner) in enumerate(PLACES):
         found, near, far = LINES.measure(runs, k), mean_field(LINES.lines[k]), mean_field(_line(rule, corner, FAR))
@@ -86,13 +86,13 @@ def analyse(runs: Runs, config: ClaimConfig) -> ClaimResult:
 
 
 def boundary_errors(row: Mapping[str, Any]) -> list[float]:
-    """Return how far the mean field's boundary lies from each simulated one, relative."""
+    """Return the relative errors of the mean field's boundaries."""
     return [abs(ours / found - 1) for ours, found in zip(row["predicted"], row["boundary"], strict=True)
             if ours and found]  # fmt: skip
 
 
 def worst_exponent(rows: Sequence[Mapping[str, Any]], rule: str) -> float:
-    """Return how far the derived exponent of a rule lies from a simulated one at most."""
+    """Return the largest distance of the derived exponent of a rule from a simulated one."""
     return max(abs(row["exponent"] - row["derived"]) for row in rows
                if row["rule"] == rule and row["exponent"] is not None)  # fmt: skip
 

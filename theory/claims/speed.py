@@ -10,7 +10,7 @@ from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import Trajectory
 from theory.stats import mean_interval
 
-SAME = 1.25  # a memory may differ from SGD's by a quarter either way before "acts like SGD" fails
+SAME = 1.25  # "acts like SGD" means a memory within a quarter of SGD's
 RADII = (0.1, 0.3, 1.0)  # of SAM, in units of rho_th
 DIMENSIONS = (1000, 4000, 16000, 64000, 1000000)
 BASE = TheoryConfig(alpha=0.7, directions=64)
@@ -34,7 +34,7 @@ def opposing_memory(run: Trajectory) -> np.ndarray:
 
 
 def analyse(runs: Runs, config: ClaimConfig) -> ClaimResult:
-    """Compare the opposing noise memory of F at equal forgetting with SGD's; epochs stand beside it."""
+    """Compare the opposing noise memory of F at equal forgetting with SGD's; the table also has the epochs."""
     parts, rows, memory = {}, [], {}
     for before, d, radius in product(PRETRAINS, DIMENSIONS, (0.0, *RADII)):
         run, sgd = runs[before, d, radius], runs[before, d, 0.0]

@@ -1,8 +1,8 @@
-"""Lemma 3.4: how much more retain signal SAM learns than SGD, by |phi|: a difference, and the ratio beside it.
+"""Lemma 3.4: how much more retain signal SAM learns than SGD as |phi| grows, as a difference and as a ratio.
 
-One power law over all |phi| mixes two branches: with the signal drive `Y = eta N |phi|^2 / (4 m)` learning is linear
-for `Y << 1` and logarithmic beyond. So exponents are local, one a branch, with the closed forms of `theory/predict.py`
-beside them and the misfit of the fit itself.
+A single power law would mix two branches. With the signal drive `Y = eta N |phi|^2 / (4 m)`, learning is linear for `Y
+<< 1` and logarithmic beyond. So exponents are local, one for each branch, and are compared with the closed forms of
+`theory/predict.py`.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-from theory.bounds import OVERLAP, signal_surplus
+from theory.claims.bounds import OVERLAP, signal_surplus
 from theory.claims.claim import ClaimResult, Grid, Part, Runs, TheoryClaim, judge, over_seeds, shown, spread
 from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import Trajectory
@@ -40,7 +40,7 @@ class Curve:
         label: the setting, as table columns.
         drives: Y at each norm, shape `(norms,)`.
         learned: rule to kappa (or its growth) on the training data, shape `(norms, seeds)`.
-        closed: rule to the closed form's kappa, shape `(norms,)`; None where there is none.
+        closed: rule to kappa of the closed form, shape `(norms,)`; None if there is no closed form.
     """
 
     label: dict
@@ -53,7 +53,7 @@ class Curve:
         return self.mean("sam", seeds) - self.mean("sgd", seeds)
 
     def mean(self, rule: str, seeds: np.ndarray) -> np.ndarray:
-        """Return the mean over seeds of what a rule learned, shape `(norms,)`."""
+        """Return the mean over seeds of the signal that a rule learned, shape `(norms,)`."""
         return self.learned[rule][:, seeds].mean(axis=1)
 
     def branch(self, name: str) -> np.ndarray:
@@ -67,7 +67,7 @@ class Curve:
         return over_seeds(fit, config)
 
     def row(self, branch: str, fitted: Estimate) -> dict:
-        """Return difference and ratio at the norms of a branch beside their closed forms, and the local exponents."""
+        """Return difference and ratio at the norms of a branch, their closed forms, and the local exponents."""
         inside, seeds = self.branch(branch), np.arange(self.learned["sgd"].shape[1])
         found, ratio = self.surplus(seeds), self.mean("sam", seeds) / self.mean("sgd", seeds)
         nothing = np.full(len(NORMS), np.nan)
@@ -160,7 +160,7 @@ def _part_name(label: dict, branch: str) -> str:
 
 
 def ratio_errors(rows: Sequence[dict]) -> list[float]:
-    """Return how far the closed form of the ratio lies from each simulated one, relative, where there is one."""
+    """Return the relative errors of the closed form of the ratio, where there is one."""
     return [abs(closed / ratio - 1) for row in rows
             for closed, ratio in zip(row["ratio_closed"], row["ratio"], strict=True) if closed and ratio]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Sweeps, claims without an answer: grids of the same settings, with one record and one Parquet table each."""
+"""Sweeps: grids of settings without a claim, each with one record and one Parquet table."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ from theory.claims.comparison import until_forgotten
 from theory.claims.trajectories import run_settings
 from theory.config import SweepConfig, TheoryConfig, default_clock, fixed_clock, grouped
 from theory.engine import Trajectory
-from theory.metrics import TEST_METRICS
+from theory.measures.metrics import TEST_METRICS
 from theory.predict import ends
 from theory.stats import mean_and_error, quadrature_error
 
@@ -109,9 +109,9 @@ def run_sweep(
 
     Args:
         name: one of `SWEEPS`.
-        config: seeds, and axis values that replace the sweep's own.
-        store: where settings and the record are kept.
-        base: settings that are neither an axis nor fixed by the sweep.
+        config: seeds, and values that replace those of an axis.
+        store: where trajectories and the record are written.
+        base: values of all other fields.
         workers: processes that simulate settings.
 
     Raises:
@@ -135,9 +135,9 @@ def run_sweep(
 def measure_settings(
     sweep: Sweep, base: TheoryConfig, store: Store, *, label: str = "", workers: int = 1
 ) -> dict[TheoryConfig, dict[str, Any]]:
-    """Return mean and standard error over seeds of every metric of each setting and, if asked, at the forget level.
+    """Return mean and standard error over seeds of every metric of each setting, and at the forget level if wanted.
 
-    What is predicted of a setting without simulating stands beside them.
+    The predictions of each setting are added.
     """
     settings = _settings_of(sweep, base)
     stopped = {setting: until_forgotten(setting) for setting in settings} if sweep.matched else {}
@@ -188,7 +188,7 @@ def with_axes(name: str, config: SweepConfig) -> Sweep:
 
 
 def _settings_of(sweep: Sweep, base: TheoryConfig) -> list[TheoryConfig]:
-    """Return the settings of a sweep, each once, those that share their pretraining beside each other."""
+    """Return the settings of a sweep, each once; settings that share their pretraining are adjacent."""
     points = (dict(zip(sweep.axes, values, strict=True)) for values in product(*sweep.axes.values()))
     settings = (sweep.clock(base.changed(**(sweep.common | pretrain | rule | point)))
                 for pretrain, point, rule in product(sweep.pretrains, points, sweep.rules))  # fmt: skip
@@ -196,7 +196,7 @@ def _settings_of(sweep: Sweep, base: TheoryConfig) -> list[TheoryConfig]:
 
 
 def _table(sweep: Sweep, measured: dict[TheoryConfig, dict[str, Any]]) -> Table:
-    """Return columns: what varies, then what was measured; NaN where a setting has no value."""
+    """Return the columns that vary, then the measured ones; NaN for a missing value."""
     labels = ["d", "n", "signal_strength", "pretrain", "pretrain_epochs", "unlearn", "rho_scale", "alpha", "epochs"]
     labels += [axis for axis in sweep.axes if axis not in labels]
     columns = {name: np.array([getattr(setting, name) for setting in measured]) for name in labels}

@@ -29,7 +29,7 @@ def tow_curve(run: Trajectory) -> np.ndarray:
 def at_best_epoch(curve: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return each seed's ToW at the checkpoint that is best on average over the other seeds, and its place.
 
-    Nobody knows a seed's best epoch before seeing it: chosen on the seed itself, noise would look like skill.
+    The best epoch of a seed is unknown in advance; choosing it on the seed itself would count noise as success.
 
     Args:
         curve: shape `(seeds, checkpoints)`, at least two seeds.

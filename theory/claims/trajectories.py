@@ -1,8 +1,8 @@
-"""Trajectories as records: simulated once, shared by claims and sweeps, kept after a kill, by several processes.
+"""Stored trajectories: simulated once, by one or several processes, shared by claims and sweeps, safe against kills.
 
-    <store>/cells/runs/<run id>/      one setting; a store of its own, so that they do not bury the runs in a list
+    <store>/cells/runs/<run id>/      one setting; a separate store, so that lists of runs do not show them
 
-Processes that work on one store share the work out by locks, a group of settings with the same pretraining at a time.
+Processes on one store share the work by leases on groups of settings with the same pretraining.
 """
 
 import os
@@ -23,7 +23,7 @@ from repro.records.record import Record
 from repro.records.store import CELLS, Store
 from theory.config import TheoryConfig, grouped
 from theory.engine import Trajectory, simulate_many
-from theory.metrics import metric_names
+from theory.measures.metrics import metric_names
 
 KIND = "theory_cell"
 ENDS = ("stopped_at", "diverged_at", "pretrained_at")
@@ -31,33 +31,33 @@ Groups = list[list[TheoryConfig]]
 
 
 def identity(setting: TheoryConfig, oracle: bool) -> dict[str, Any]:
-    """Return what a record is identified by: its settings, and whether it has no model retrained on R."""
+    """Return the identity of a record: its setting, and whether it lacks a model retrained on R."""
     return {"cell": setting} | ({} if oracle else {"oracle": False})
 
 
 @lru_cache(maxsize=100_000)
 def setting_id(setting: TheoryConfig, oracle: bool) -> str:
-    """Return the run id of a record; it is kept, as hashing all fields costs as much as a hundred steps."""
+    """Return the run id of a record; cached, as hashing all fields costs as much as a hundred steps."""
     return run_id(KIND, identity(setting, oracle))
 
 
 def trajectory_store(store: Store) -> Store:
-    """Return the store in which a store keeps its simulated settings."""
+    """Return the store of trajectories inside a store."""
     return Store(store.root / CELLS)
 
 
 def run_settings(
     settings: Iterable[TheoryConfig], store: Store, *, oracle: bool = True, label: str = "", workers: int = 1
 ) -> dict[TheoryConfig, Trajectory]:
-    """Return the trajectory of every setting, simulating those the store does not have; each is saved when it is done.
+    """Return the trajectory of every setting; those that the store lacks are simulated and saved one by one.
 
     Args:
-        cells: settings; repeated ones are run once.
-        store: where records are kept.
-        oracle: whether a model is retrained on R; a setting that has one serves where none is asked for, too.
+        settings: repeated ones run once.
+        store: where the trajectories are stored.
+        oracle: whether a model is retrained on R; without it, stored trajectories with such a model are used too.
         label: what the progress bar says; none without it.
-        workers: processes; one runs a thread a core instead. More of them, here or started elsewhere on the same store,
-            change no number.
+        workers: processes; 1 uses one thread for each core instead. The number of processes, here or elsewhere on the
+            same store, changes no result.
     """
     wanted = list(dict.fromkeys(settings))
     own = trajectory_store(store)
@@ -75,11 +75,9 @@ def run_settings(
 
 
 def find_trajectory(own: Store, setting: TheoryConfig, oracle: bool) -> Trajectory | None:
-    """Return the trajectory of a setting, or None where it is not there or was measured before a metric existed."""
+    """Return the trajectory of a setting; None if it is missing or lacks a newer metric."""
     for has_oracle in (True, False)[: 1 if oracle else 2]:
-        there = (
-            own.root / "runs" / setting_id(setting, has_oracle)
-        ).is_dir()  # cheaper than to hash the settings again
+        there = (own.root / "runs" / setting_id(setting, has_oracle)).is_dir()  # cheaper than hashing the setting again
         record = own.find(KIND, identity(setting, has_oracle)) if there else None
         if record is not None and set(metric_names(setting)) <= set(record.result["metrics"]):
             return read_trajectory(record, setting)
@@ -116,7 +114,7 @@ def save_trajectory(run: Trajectory, own: Store, *, oracle: bool, study: str, se
 
 
 def _share_out(groups: Groups, own: Store, oracle: bool, *, label: str, workers: int) -> dict[TheoryConfig, Trajectory]:
-    """Return the trajectories that this very process simulated."""
+    """Return the trajectories that this process simulated."""
     if workers <= 1 or len(groups) == 1:
         return work(groups, own.root, oracle, label)
     # spawned: threads and compiled code do not survive a fork; each process takes one thread
@@ -131,12 +129,13 @@ def _one_thread() -> None:
 
 
 def _work_away(*arguments: Any) -> None:
-    """Work in a process of its own, whose trajectories stay in the store: they are not sent to who asked."""
+    """Work in a separate process; its trajectories stay in the store and are not sent back."""
     work(*arguments)
 
 
 def work(groups: Groups, root: Any, oracle: bool, label: str) -> dict[TheoryConfig, Trajectory]:
-    """Simulate the groups, those that somebody else has in hand last: they are waited for, and taken over if he died.
+    """Simulate the groups. Groups of other processes come last: this one waits for them, or takes over if the other
+    died.
 
     Returns:
         The settings that were simulated here.

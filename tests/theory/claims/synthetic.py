@@ -4,7 +4,7 @@ import numpy as np
 
 from theory.config import TheoryConfig
 from theory.engine import Trajectory
-from theory.metrics import METRICS, TRAINING_METRICS
+from theory.measures.metrics import METRICS, TRAINING_METRICS
 
 
 def made(cell: TheoryConfig, *, epochs=(0, 1), stopped_at=None, retrained: float = 0.0, **metrics) -> Trajectory:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from tests.theory.claims.synthetic import grown, made, sides
-from theory.bounds import alpha_gap
 from theory.claims.alpha import (
     CLOSE,
     COARSE,
@@ -19,6 +18,7 @@ from theory.claims.alpha import (
     threshold,
     tolerance,
 )
+from theory.claims.bounds import alpha_gap
 from theory.config import ClaimConfig, TheoryConfig
 
 SEEDS = 4

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from tests.theory.claims.synthetic import made, seeded
-from theory.attacks import MOST_EPOCHS
 from theory.claims.attacks import AUC, COMPARED, EPOCHS, PRETRAINS, STRENGTHS, analyse, attacks_section, grid
 from theory.config import ClaimConfig
+from theory.measures.attacks import MOST_EPOCHS
 
 SEEDS = 4
 CONFIG = ClaimConfig(claim="x", seeds=SEEDS)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from tests.theory.claims.synthetic import falling, grown, made, sides
-from theory.bounds import random_start_boundary, sam_boundary, sgd_boundary
 from theory.claims import boundary as boundaries
 from theory.claims.boundary import (
     FEWEST,
@@ -20,6 +19,7 @@ from theory.claims.boundary import (
     start_share,
     two_phases,
 )
+from theory.claims.bounds import random_start_boundary, sam_boundary, sgd_boundary
 from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import simulate_many
 from theory.stats import slope

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from repro.commands.theory import laws
-from theory.bounds import OVERLAP, S_0, crossover_strength
+from theory.claims.bounds import OVERLAP, S_0, crossover_strength
 
 PAGE = Path(__file__).parents[3] / "docs" / "laws.md"
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.theory.claims.synthetic import made, seeded, sides
-from theory.bounds import signal_surplus
+from theory.claims.bounds import signal_surplus
 from theory.claims.claim import load_claim
 from theory.claims.surplus import BRANCHES, DIMENSIONS, NORMS, TIMES, UNLEARNED, curves, grid, local_slope
 from theory.config import ClaimConfig

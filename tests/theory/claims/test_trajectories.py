@@ -9,7 +9,7 @@ from theory.claims import trajectories
 from theory.claims.trajectories import run_settings, trajectory_store
 from theory.config import TheoryConfig
 from theory.engine import simulate, simulate_many
-from theory.metrics import metric_names
+from theory.measures.metrics import metric_names
 
 BASE = TheoryConfig(d=300, n=12, n_forget=3, m=3, pretrain_epochs=3, epochs=4, directions=64, seeds=2)
 GRID = [BASE.changed(signal_strength=s, alpha=alpha) for s in (0.5, 1.0) for alpha in (0.6, 0.9)]

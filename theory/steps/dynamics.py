@@ -4,8 +4,8 @@
 through `u_a = <w_a, phi>` and `V_ai = <w_a, xi_i>` alone. So u, V, p and q follow exactly the weights
 `w_a = w0_a + p_a phi + sum_i q_ai xi_i`.
 
-The loss is `sum_b c_b log(1 + exp(-yl_b f_b))`, with signed weights `c_b` and the labels `yl_b` that it sees. The
-signal patch carries the label `y_b`; `h_b = <phi, xi_b>` and `G_bk = <xi_b, xi_k>`. For neuron a of sign `j_a`:
+The loss is `sum_b c_b log(1 + exp(-yl_b f_b))`, with signed weights `c_b` and the labels `yl_b` that the loss reads.
+The signal patch carries the label `y_b`; `h_b = <phi, xi_b>` and `G_bk = <xi_b, xi_k>`. For neuron a of sign `j_a`:
 
     f_b  = (1/m) sum_a j_a [relu(y_b u_a) + (P-1) relu(V_ab)]
     r_b  = -c_b yl_b / (m (1 + exp(yl_b f_b)))
@@ -13,26 +13,27 @@ signal patch carries the label `y_b`; `h_b = <phi, xi_b>` and `G_bk = <xi_b, xi_
     du_a = gp_a |phi|^2 + sum_b gq_ab h_b,     dV_ak = gp_a h_k + sum_b gq_ab G_bk    its image in (u, V)
     |g|^2 = sum_a (gp_a du_a + sum_b gq_ab dV_ab)
 
-Where F has a signal of its own, phi, u, p and gp are one of two: of phi_R for retain samples, of phi_F for forget ones.
+If F has its own signal, there are two of phi, u, p and gp: of phi_R for retain samples, of phi_F for forget samples.
 
-Here b runs over noise vectors, and over samples where each has one, repeated in P - 1 patches. Where every patch has
-its own, f sums relu(V) over those of a sample, P - 1 gives way to 1, and r_b y_b enters gp once a sample.
+Here b counts noise vectors; usually a sample has one, repeated in P - 1 patches. If every patch has its own vector, f
+sums relu(V) over the vectors of a sample, P - 1 is replaced by 1, and r_b y_b enters gp once for each sample.
 
 A rule is a list of groups (samples, neurons, radius rho, sharpness s). Each group adds `-eta (g0 + s (g1 - g0))`. Here
-g0 is the gradient of its samples in its neurons, and g1 that at `W + rho g0/|g0|`; all groups start from the W before
-the step. s = +1 is SAM, s = -1 maximizes sharpness, rho = 0 is SGD. No formula contains d.
+g0 is the gradient of its samples in its neurons, and g1 the same gradient at `W + rho g0/|g0|`. All groups start from
+the W before the step. s = +1 is SAM, s = -1 maximizes sharpness, rho = 0 is SGD. No formula contains d.
 
-Momentum and weight decay are linear, so they act on coordinates: `B <- mu B + lambda X + G, X <- X - eta B` for X each
-of u, V, p, q and the share of w0, of which the gradient has none. With `relu(x)^q` every indicator `1[x > 0]` becomes
-`q x^(q-1)`. With m-sharpness each part of a batch has a perturbation of its own.
+Momentum and weight decay are linear, so they act on coordinates: `B <- mu B + lambda X + G, X <- X - eta B`. X is u, V,
+p, q or the share of w0, whose gradient is zero. With `relu(x)^q` every indicator `1[x > 0]` becomes `q x^(q-1)`. With
+m-sharpness each part of a batch has a perturbation of its own.
 
 ASAM by neuron perturbs by `eps_a = rho |w_a|^2 g_a / sqrt(sum_b |w_b|^2 |g_b|^2)`. That stays in the span of signals
-and noise, so it is exact here as well: each neuron's share of the image and of the norm counts `|w_a|^2` times, with
+and noise, so it is exact here as well. Each neuron's part of the image and of the norm is multiplied by `|w_a|^2`, with
 
     |w_a|^2 = s^2 |w0_a|^2 + p_a (s u0_a + u_a) + sum_i q_ai (s V0_ai + V_ai),   w = s w0 + p phi + sum_i q_i xi_i.
 
-Where all neurons are as long as each other, `|w_a| = c`, it is SAM at the radius `c rho`. ASAM by entry perturbs out of
-that span, so g1 needs explicit vectors: `theory/plain.py` takes its steps. g1 is in the span, so they are exact too.
+If all neurons have the same length, `|w_a| = c`, it is SAM with the radius `c rho`. ASAM by entry leaves that span in
+its perturbation, so its steps need explicit vectors: see `theory/steps/plain.py`. Its gradients are in the span, so
+these steps are exact too.
 """
 
 from typing import NamedTuple
@@ -41,7 +42,7 @@ import numpy as np
 
 from theory.compiled import apart, compiled, inlined
 from theory.draw import InitialWeights, Problem
-from theory.metrics import ActivationNumbers
+from theory.measures.metrics import ActivationNumbers
 from theory.training import ALL, EXPONENT_LIMIT, FORGET, LANES, UNSCALED, NetworkState, NeuronRule, Schedule, Velocity
 
 
@@ -76,7 +77,7 @@ def advance_network(
     problem: Problem, state: NetworkState, schedule: Schedule, rule: NeuronRule, first: int, last: int,
     velocity: Velocity | None = None, start: InitialWeights | None = None,
 ) -> int:  # fmt: skip
-    """Take steps `first` to `last - 1` in place; a rule with momentum or weight decay needs a velocity, moved alike.
+    """Take steps `first` to `last - 1` in place; with momentum or weight decay the velocity is updated too.
 
     ASAM needs the start, from which a neuron's length follows.
 
@@ -97,13 +98,13 @@ def advance_network(
 
 
 def curved(problem: Problem) -> float | None:
-    """Return q where the activation is not ReLU itself: code for None has no powers in it, so that it is short."""
+    """Return q, or None for ReLU: the code compiled for None has no powers and is shorter."""
     return None if problem.power == 1.0 else problem.power
 
 
 @compiled
 def _take_steps(problem, power, state, schedule, rule, first, last, velocity, start):
-    """Take steps between which no neuron changes sides; return as `advance_network` does."""
+    """Take steps with a fixed mask; return what `advance_network` returns."""
     work = _step_arrays(state.mask.size, schedule.samples.shape[1])
     for t in range(first, last):
         _gather(problem, state, schedule.samples[t], schedule.loss_labels, work)
@@ -147,12 +148,12 @@ def probe(
 ) -> ActivationNumbers:
     """Return the noise activations at W and at W + eps over the batches of a schedule; no state moves.
 
-    A neuron whose own perturbation lowers its preactivation survives, where noise vectors are orthogonal, iff
+    If noise vectors are orthogonal, a neuron whose perturbation lowers its own preactivation survives iff
 
         V_ab > V_c = rho |xi_b| |r_b| / |r|_active,   |r|_active^2 = sum over the active pairs (a, b) of r_b^2,
 
-    with r the weighted residuals of the batch: the noise gradient of an active pair is `j_a (P-1) r_b xi_b`, and the
-    signal's share of the norm is small. One whose perturbation raises it survives always.
+    with r the weighted residuals of the batch. The noise gradient of an active pair is `j_a (P-1) r_b xi_b`, and the
+    signal's part of the norm is small. A neuron whose perturbation raises its preactivation always survives.
 
     Args:
         problem: the draw.
@@ -238,13 +239,13 @@ def _select(weights, samples, neurons, mask, work):
 
 @inlined
 def _parts(part_size, count):
-    """Return into how many parts a batch of `count` samples falls: as few as have at most `part_size` samples each."""
+    """Return the number of parts of a batch of `count` samples: the fewest with at most `part_size` samples each."""
     return max(1, -(-count // part_size)) if part_size > 0 else 1
 
 
 @inlined
 def _keep_part(part, parts, vectors, work):
-    """Restrict the step to one part of the batch, whose samples are dealt out in turn, so that R and F mix in each."""
+    """Restrict the step to one part of the batch; samples are assigned in turn, so that each part mixes R and F."""
     for b in range(work.c.size):
         if b // vectors % parts != part:
             work.c[b] = 0.0
@@ -252,9 +253,9 @@ def _keep_part(part, parts, vectors, work):
 
 @inlined
 def _gradient(problem, power, u, V, work, gp, gq):
-    """Write (gp, gq) at (u, V), restricted to the group; return the sum of outputs, which is how divergence is seen.
+    """Write (gp, gq) at (u, V), restricted to the group; return the sum of outputs, which shows divergence.
 
-    Of `relu(x)^q` it is that of ReLU at the powers, then the chain rule.
+    For `relu(x)^q` it is the gradient of ReLU at the powers, then the chain rule.
     """
     bare_u, bare_V = u, V
     if power is not None:  # from here on u and V are `|x|^q` with the sign of x
@@ -267,7 +268,7 @@ def _gradient(problem, power, u, V, work, gp, gq):
     plus, minus = 0.0, 0.0  # m times what a signal patch of y = +1 and of y = -1 adds to an output; `other_`: of F
     for a in range(neurons):
         sign = 1.0 if a < m else -1.0
-        plus += sign * (0.0 if u[0, a] <= 0.0 else u[0, a])  # so written, NaN passes through and is seen
+        plus += sign * (0.0 if u[0, a] <= 0.0 else u[0, a])  # written so that NaN passes through and is noticed
         minus += sign * (0.0 if u[0, a] >= 0.0 else -u[0, a])
         for block in range(0, width, LANES):
             for b in range(block, block + LANES):
@@ -301,7 +302,7 @@ def _gradient(problem, power, u, V, work, gp, gq):
         gp[1, a] = scale * (forget_plus if u[1, a] > 0.0 else (-forget_minus if u[1, a] < 0.0 else 0.0))
         for block in range(0, width, LANES):
             for b in range(block, block + LANES):
-                move = scale * f[b]  # read outside the condition: a choice then, not a jump that nobody can predict
+                move = scale * f[b]  # outside the condition, so that it compiles to a selection, not a branch
                 gq[a, b] = move if V[a, b] > 0.0 else 0.0
     if power is not None:
         _steepen(bare_u, gp, power)
@@ -320,7 +321,8 @@ def signed_power(values, power, high):
 
 @apart
 def _steepen(values, gradient, power):
-    """Multiply a gradient of `relu(x)`, zero where x <= 0, into that of `relu(x)^q`; of -x alike, as |x| decides."""
+    """Turn a gradient of `relu(x)`, zero where x <= 0, into the gradient of `relu(x)^q`; the same holds for
+    `relu(-x)`."""
     for a in range(values.shape[0]):
         for b in range(values.shape[1]):
             if gradient[a, b] != 0.0:
@@ -329,7 +331,7 @@ def _steepen(values, gradient, power):
 
 @inlined
 def _sum_vectors(f, vectors):
-    """Replace what each noise vector of a sample adds to its output by their sum; they stand next to each other."""
+    """Replace the output of each noise vector by the sum over its sample, whose vectors are adjacent."""
     for first in range(0, f.size - vectors + 1, vectors):
         total = 0.0
         for b in range(first, first + vectors):
@@ -350,7 +352,7 @@ def _perturb(problem, rho, work):
         u_near[0, a], u_near[1, a] = retain * problem.signal2, forget * problem.signal2
     if not problem.orthogonal:
         for a in range(work.own.size):
-            # gp_R h_R + gp_F h_F, so written that it is one product where the signals are one
+            # gp_R h_R + gp_F h_F, written so that it is one product if the signals are equal
             g, other = gp[0, a] + gp[1, a], gp[1, a]
             for b in range(work.f.size):
                 u_near[0, a] += gq[a, b] * h[0, b]
@@ -385,13 +387,13 @@ def _lengths(start, state, size2):
 
 @inlined
 def _shares(problem, gp, a):
-    """Return the signal gradient of neuron a along phi_R and along phi_F, over |phi|; equal where the two are one."""
+    """Return the signal gradient of neuron a along phi_R and along phi_F, over |phi|; equal if the signals are."""
     return gp[0, a] + problem.cosine * gp[1, a], problem.cosine * gp[0, a] + gp[1, a]
 
 
 @inlined
 def _dot4(left, right, a):
-    """Return `<left_a, right_a>` over whole registers: four sums hide the latency of the addition."""
+    """Return `<left_a, right_a>` over whole registers; four separate sums hide the latency of additions."""
     s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
     for b in range(0, left.shape[1], LANES):
         s0 += left[a, b] * right[a, b]
@@ -405,7 +407,8 @@ def _dot4(left, right, a):
 def _add_product(target, scale, left, right, index, scratch):
     """Add `scale * left @ right[index]` to `target`, skipping zeros of `left`: inactive neurons cost nothing.
 
-    Four rows at a time, so that the sum stays in registers; `scratch` takes rows and factors of the nonzero columns.
+    It adds four rows at a time, so that the sum stays in registers. `scratch` receives rows and factors of the nonzero
+    columns.
     """
     rows, moves = scratch
     for a in range(target.shape[0]):
@@ -432,7 +435,7 @@ def _add_product(target, scale, left, right, index, scratch):
 
 @inlined
 def _reflect(sharpness, work):
-    """Replace g1 by `(1 - s) g0 + s g1`, which for s = 1 is g1 itself."""
+    """Replace g1 by `(1 - s) g0 + s g1`; for s = 1 this is g1."""
     for a in range(work.own.size):
         for side in range(2):
             work.gp_near[side, a] = (1.0 - sharpness) * work.gp[side, a] + sharpness * work.gp_near[side, a]
@@ -442,7 +445,7 @@ def _reflect(sharpness, work):
 
 @inlined
 def _apply(problem, moved, samples, eta, grad, work):
-    """Move p, q, u and V, of a state or a velocity, by `-eta` times the gradient and its image."""
+    """Move p, q, u and V of a state, or of a velocity, by `-eta` times the gradient and its image."""
     u, V, p, q = moved.u, moved.V, moved.p, moved.q
     (gp, gq), overlap = grad, problem.overlap
     _add_product(V, -eta, gq, problem.gram, samples, (work.rows, work.moves))

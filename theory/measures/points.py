@@ -10,7 +10,7 @@ from theory.draw import Problem, generator
 
 Network = tuple[np.ndarray, np.ndarray, float]  # W W^T, <w_a, phi>, and |phi|^2 where noise is orthogonal to phi, or 0
 PARALLEL = 1e-9  # sine of an angle below which two signals are one direction
-# Constants of the quadrature, kept apart from compiled code: `theory/plain_measure.py` needs them without a compiler.
+# Constants of the quadrature; they stand outside compiled code, as `plain_measure` needs them without a compiler.
 LATTICES = 4  # independent ones, whose scatter is the error of their mean
 FLAT = 1e-12  # variance, as a share of the total, that rounding alone leaves
 TIE = 1e-12  # an output of less, relative to what the neurons hold, is 0
@@ -24,13 +24,13 @@ HALVES = 60  # of the interval [-FAR, FAR] until a crossing is known to the last
 def normal_points(dimension: int, count: int, seed: int) -> np.ndarray:
     """Return `count / 2` standard normal points, shape `(count / 2, dimension)`; their antipodes are implied.
 
-    Point i of a lattice of k points is `i z / k + shift` modulo 1, with odd z and a shift for each coordinate, drawn
-    for each of `LATTICES` lattices; then each coordinate goes through the normal quantile function.
+    Point i of a lattice of k points is `i z / k + shift` modulo 1, with an odd z and a shift for each coordinate, drawn
+    anew for each of `LATTICES` lattices. The normal quantile function is then applied to each coordinate.
 
     Args:
         dimension: coordinates.
         count: points, antipodes included; a power of two, >= 4.
-        seed: of the draw whose test error is averaged; lattices of two seeds are independent.
+        seed: seed of the draw; the lattices of two seeds are independent.
     """
     from scipy.special import ndtri
 
@@ -42,12 +42,12 @@ def normal_points(dimension: int, count: int, seed: int) -> np.ndarray:
 
 
 def lattice_count(count: int) -> int:
-    """Return into how many lattices `count / 2` points fall."""
+    """Return the number of lattices that `count / 2` points form."""
     return min(LATTICES, count // 2)
 
 
 def noise_scale(config: TheoryConfig, problem: Problem) -> float:
-    """Return `c = (P - 1) sigma_p^q / m`, or `sigma_p^q / m` where every noise patch has a vector of its own."""
+    """Return `c = (P - 1) sigma_p^q / m`, or `sigma_p^q / m` if every noise patch has its own vector."""
     return problem.noise_patches * config.sigma_p**config.activation_power / config.m
 
 
@@ -59,14 +59,14 @@ def points_of(config: TheoryConfig, problem: Problem, seed: int) -> np.ndarray:
 def networks_seen(config: TheoryConfig, problem: Problem, u: np.ndarray, K: np.ndarray) -> dict[str, Network]:
     """Return the network as each kind of test point sees it, by the name of its test error.
 
-    Points carry the retain signal and, where it is another one, the forget signal. Noise across both signals does not
-    reach the weights' part along them: K loses the part along phi_R and, with `e` the direction of phi_F across phi_R,
-    that along `e`.
+    There are points with the retain signal and, if it differs, with the forget signal. Orthogonal noise does not see
+    the weights along the signals. So the part along phi_R is removed from K, and the part along `e`, the direction of
+    phi_F across phi_R.
 
     Args:
         config: the setting.
         problem: its draw.
-        u: `<w_a, phi_R>` and `<w_a, phi_F>`, shape `(2, ..., 2m)`; of several networks in between.
+        u: `<w_a, phi_R>` and `<w_a, phi_F>`, shape `(2, ..., 2m)`; several networks take the middle axes.
         K: `W W^T`, shape `(..., 2m, 2m)`.
     """
     signal2 = problem.signal2 if config.noise == "orthogonal" else 0.0
@@ -84,11 +84,11 @@ def networks_seen(config: TheoryConfig, problem: Problem, u: np.ndarray, K: np.n
 
 
 def _side_by_side(K: np.ndarray, u: np.ndarray, signal2: float, copies: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return the network that sees `copies` independent noise patches as a wider one that sees a single patch.
+    """Return a wider network that sees a single noise patch, equal to this one with `copies` independent patches.
 
-    Each copy of the neurons has a patch of its own, so that the copies' preactivations are independent:
-    `K' = I (x) (K - u u^T / |phi|^2)`, the signal already taken out. As many neurons, so also `copies` times m: the
-    signal's `1/m` sums stay the same.
+    Each copy of the neurons sees its own patch, so the preactivations of copies are independent: `K' = I (x) (K - u u^T
+    / |phi|^2)`, where the signal is already taken out. There are `copies` times as many neurons, and m grows with them,
+    so the signal's sums over `1/m` do not change.
     """
     across = K - _square(u) / signal2 if signal2 > 0.0 else K
     signs = np.tile(np.repeat([0, 1], u.shape[-1] // 2), copies)

@@ -41,10 +41,10 @@ METRICS = TRAINING_METRICS + ACTIVATION_METRICS
 
 
 def metric_names(config: TheoryConfig, *, probing: bool = True) -> tuple[str, ...]:
-    """Return the metrics of a setting in order: those that are always measured, and those it asks for.
+    """Return the names of a setting's metrics in order: those that are always measured, then those it asks for.
 
-    With a forget angle the test error on data that carry the forget signal, with label noise the errors against true
-    labels, the curvature of the retain loss, and what attacks on F find. `probing` takes in the activations.
+    A forget angle adds the test error on data with the forget signal, label noise the errors against true labels.
+    `curvature` and `attacks` add their own metrics, `probing` the activations.
     """
     return (TRAINING_METRICS + _own_metrics(config)) + (ACTIVATION_METRICS if probing else ())
 
@@ -67,12 +67,11 @@ class Probe(NamedTuple):
 
 
 class TrainingNumbers(NamedTuple):
-    """What the training set tells of a network: means over R and over F, each of shape `(2,)`, and `|W|_F`.
+    """The metrics of a network on its training set: means over R and over F, each of shape `(2,)`, and `|W|_F`.
 
-    Of several networks the first axes are theirs, and the last ones of `metrics`. `kappa_plus` and `kappa_minus` are
-    means over the neurons of one sign. `zeta` is the mean over the pairs of a neuron and a noise vector with `j = y`,
-    `zeta_oppose` that over `j = -y`.
-    `clean_error` counts true labels.
+    For several networks, these have the first axes; in `metrics` they have the last ones. `kappa_plus` and
+    `kappa_minus` are means over the neurons of one sign. `zeta` is the mean over pairs of a neuron and a noise vector
+    with `j = y`, `zeta_oppose` over pairs with `j = -y`. `clean_error` counts true labels.
     """
 
     error: Any
@@ -93,15 +92,15 @@ class TrainingNumbers(NamedTuple):
 
 
 class ActivationNumbers(NamedTuple):
-    """What a perturbation does to noise preactivations, by R or F and by `j = y` or `j = -y`, each of shape `(2, 2)`.
+    """How a perturbation changes noise activations, by R or F and by `j = y` or `j = -y`, each of shape `(2, 2)`.
 
-    Of several networks the first axes are theirs.
+    For several networks, these have the first axes.
 
     Attributes:
         active, perturbed: shares of pairs that are active at W, and at W + eps.
         joint: share active at both.
-        predicted: share active at W and predicted to survive, see `theory.dynamics.probe`.
-        depth: mean V over mean V_c of those active at W; 0 where none is.
+        predicted: share active at W and predicted to survive, see `theory.steps.dynamics.probe`.
+        depth: mean V over mean V_c of the pairs active at W; 0 if there are none.
     """
 
     active: Any

@@ -1,28 +1,28 @@
 """The test error of one network: exact along the direction that decides most, averaged over points across it.
 
-A fresh test point carries `y phi` and noise whose preactivations are `sigma_p g`, `g ~ N(0, C)`, where
-`C = W W^T - u u^T / |phi|^2` across the signal. With `t(g) = sum_a j_a relu(g_a)^q`, `c = (P-1) sigma_p^q / m` and
-`S_y = y (1/m) sum_a j_a relu(y u_a)^q` its margin is `S_y + y c t`, and the test error
+A fresh test point has the signal `y phi` and noise whose preactivations are `sigma_p g`, `g ~ N(0, C)`. If noise is
+orthogonal to the signal, `C = W W^T - u u^T / |phi|^2`. Let `t(g) = sum_a j_a relu(g_a)^q`, `c = (P-1) sigma_p^q / m`
+and `S_y = y (1/m) sum_a j_a relu(y u_a)^q`. Then its margin is `S_y + y c t`, and the test error is
 
     err = 1/2 [ P(t <= -S_+ / c) + P(t >= S_- / c) ]
 
-An output of exactly 0 counts as wrong, as it does on the training set. Write `g = a + b s` with s ~ N(0, 1) and
+An output of exactly 0 counts as wrong, as on the training set. Write `g = a + b s` with s ~ N(0, 1) and
 
     b = C v / sqrt(v^T C v),     v_a = j_a C_aa^((q-1)/2)
 
 This is the direction of the mean gradient of t (Stein: `E dt/dz = sum_a E[j_a q relu(g_a)^(q-1)] L_a`, `C = L L^T`).
-Along s the function t is piecewise smooth, for q = 1 piecewise linear with breakpoints `-a_k / b_k`, so that the
-probability of each side is a sum of normal distribution functions at its crossings: exact. The remainder a is Gaussian
-with covariance `C - b b^T`; it is averaged over lattices, each with a generator and a shift of its own, which are drawn
-from the seed. Each point stands with its antipode. So the scatter over seeds contains the error of the average, and the
-scatter of the lattices estimates it.
+Along s the function t is piecewise smooth; for q = 1 it is piecewise linear with breakpoints `-a_k / b_k`. So the
+probability of each side is exact: a sum of normal distribution functions at the crossings. The remainder a is Gaussian
+with covariance `C - b b^T`. It is averaged over lattices whose generators and shifts are drawn from the seed; each
+point comes with its antipode. So the scatter over seeds contains the error of this average, and the scatter of the
+lattices estimates it.
 
-For q = 1 what is left depends on a mostly through `E = sum_k j_k |a_k|`, which shifts t, and whose moments are known:
+For q = 1 the average depends on a mostly through `E = sum_k j_k |a_k|`, which shifts t. The moments of E are known:
 
     <E> = sqrt(2/pi) sum_k j_k s_k,    <E^2> = (2/pi) sum_kl j_k j_l s_k s_l (sqrt(1 - r^2) + r asin r)
 
-with s_k the deviation of a_k and r the correlation of a_k and a_l. `E - <E>` and `E^2 - <E^2>` are control variates:
-the average is taken of what a least-squares fit on them leaves.
+with s_k the standard deviation of a_k and r the correlation of a_k and a_l. `E - <E>` and `E^2 - <E^2>` are control
+variates: a least-squares fit on them is subtracted before averaging.
 """
 
 import math
@@ -30,7 +30,7 @@ import math
 import numpy as np
 
 from theory.compiled import apart, compiled
-from theory.points import FAR, FEWEST, FLAT, HALVES, SMALLEST, TIE
+from theory.measures.points import FAR, FEWEST, FLAT, HALVES, SMALLEST, TIE
 
 
 @compiled
@@ -45,7 +45,7 @@ def test_error(
         u: `<w_a, phi>`, shape `(2m,)`; the first m neurons have sign +1.
         signal2: `|phi|^2` when test noise is orthogonal to the signal, 0.0 when it is not.
         noise_scale: `c = (P - 1) sigma_p^q / m`.
-        points: `normal_points(2m + 1, count, seed)`, which stand for their antipodes, too.
+        points: `normal_points(2m + 1, count, seed)`; each also stands for its antipode.
         lattices: `lattice_count(count)`.
         power: q of the activation `relu(x)^q`.
         level: margin at or below which a point counts as wrong.
@@ -99,7 +99,7 @@ def test_error(
 
 @apart
 def _take_out(wrong, shift, across):
-    """Take out of `wrong` what a least-squares fit on the two control variates explains of it."""
+    """Subtract from `wrong` its least-squares fit on the two control variates."""
     size, count = across.shape[1], wrong.size
     m = size // 2
     first, second, deviation = 0.0, 0.0, np.zeros(size)
@@ -136,9 +136,10 @@ def _take_out(wrong, shift, across):
 
 @compiled
 def line_factor(K, u, signal2, power):
-    """Return F, shape `(2m, 2m + 2)`, with `F F^T = C`: b first, then what all neurons share, then a Cholesky factor.
+    """Return F, shape `(2m, 2m + 2)`, with `F F^T = C`: b first, then the direction (1, ..., 1), then a Cholesky
+    factor.
 
-    A pivot below `FLAT` times the trace is rounding and leaves a column of zeros.
+    A pivot below `FLAT` times the trace counts as rounding error and leaves a column of zeros.
     """
     size = u.size
     C, factor, v = np.empty((size, size)), np.zeros((size, size + 2)), np.empty(size)
@@ -165,7 +166,7 @@ def line_factor(K, u, signal2, power):
 
 @apart
 def _take_direction(C, v, column, trace):
-    """Write `b = C v / sqrt(v^T C v)` to a column and take `b b^T` out of C; no variance along v leaves zeros."""
+    """Write `b = C v / sqrt(v^T C v)` to a column and subtract `b b^T` from C; without variance along v write zeros."""
     size, variance, length = v.size, 0.0, 0.0
     for k in range(size):
         for other in range(size):
@@ -201,7 +202,7 @@ def _sort_breaks(a, b, breaks, order):
 
 @apart
 def _rises(b):
-    """Return whether t rises everywhere: every neuron pulls it up, and there are such of each sign."""
+    """Return whether t rises everywhere: every term `j_k relu(b_k s)` rises."""
     size, pulling = b.size, 0
     for k in range(size):
         pulling += b[k] > 0.0 if 2 * k < size else b[k] < 0.0
@@ -212,7 +213,7 @@ def _rises(b):
 def _add_pieces(a, b, breaks, order, pieces):
     """Sort the breakpoints of a t that rises everywhere; write height and rise of its pieces, and its values there.
 
-    The place of a breakpoint is the number of those before it: counting has no jumps that nobody can predict.
+    The place of a breakpoint is the number of breakpoints before it: counting has no unpredictable branches.
     """
     height, rise, values = pieces
     size = a.size
@@ -239,7 +240,7 @@ def _add_pieces(a, b, breaks, order, pieces):
 
 @apart
 def _single_share(side, a, b, level, breaks, pieces):
-    """Return what `_share_below` does of a t that rises everywhere, and so crosses the level once.
+    """Return `_share_below` for a t that rises everywhere, and so crosses the level once.
 
     As `relu(-x) = relu(x) - x`, t of the antipode at -s is `t(s) - sum_k j_k (a_k + b_k s)`: the same pieces.
     """
@@ -262,8 +263,8 @@ def _single_share(side, a, b, level, breaks, pieces):
 def _share_below(side, a, b, level, breaks, order, count):
     """Return `P(t(s) <= level)` of `t(s) = sum_k j_k relu(side a_k + b_k s)`, s ~ N(0, 1).
 
-    Left of a breakpoint t is `height + rise s`. Where t rises through the level what lies below ends, where it falls it
-    begins. Seen from the antipode the breakpoints are those of the point, negative and in reverse.
+    Left of a breakpoint t is `height + rise s`. An interval below the level ends where t rises through it, and begins
+    where t falls through it. The antipode has the negative breakpoints in reverse order.
     """
     size = a.size
     height, rise, last = 0.0, 0.0, 0.0
@@ -298,7 +299,7 @@ def _share_below(side, a, b, level, breaks, order, count):
 def _share_below_power(side, a, b, level, power):
     """Return the same of `t(s) = sum_k j_k relu(side a_k + b_k s)^q`, which rises in s where every `j_k b_k >= 0`.
 
-    Bisection takes t to cross the level once. Where t also falls, it finds one crossing of several: an approximation.
+    Bisection assumes a single crossing of the level. If t also falls, it finds one of several: an approximation.
     """
     low, high = -FAR, FAR
     for _ in range(HALVES):

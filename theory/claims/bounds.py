@@ -1,7 +1,7 @@
 """What each theorem states, as an expression up to its constant.
 
-Public notes word the theorems without their constants, and an exponent needs none: a claim fits the exponent of what it
-measured along an axis and compares it with that of the expression along the same axis.
+Public notes state the theorems without their constants, and exponents need none: a claim fits the exponent of its
+measurements along an axis and compares it with the exponent of the expression along the same axis.
 """
 
 import math
@@ -9,14 +9,14 @@ import math
 from theory.config import TheoryConfig
 
 HARMFUL_TEST_ERROR = 0.1  # Theorem 3.2: below the boundary the test error is at least this
-S_0 = 0.93  # strength at the boundary of SGD where the start is negligible
-OVERLAP = 0.6  # of the learned weights of two neurons of one sign; the closed forms' share of active neurons, too
+S_0 = 0.93  # strength at the boundary of SGD with a negligible start
+OVERLAP = 0.6  # of learned weights of two neurons of one sign; in closed forms the share of active neurons
 
 
 def sgd_boundary(setting: TheoryConfig) -> float:
     """Return the |phi| from which SGD overfits benignly, `d^(1/4) n^(-1/4) P sigma_p` times C1 (Theorem 3.2).
 
-    Simulation agrees with (P - 1) in the place of P, which is the number of noise patches; the paper writes P.
+    Simulation agrees with P - 1, the number of noise patches, instead of P; the paper writes P.
     """
     return (setting.d / setting.n) ** 0.25 * setting.patches * setting.sigma_p
 
@@ -27,7 +27,7 @@ def sam_boundary(setting: TheoryConfig) -> float:
 
 
 def signal_surplus(norm: float) -> float:
-    """Return the retain signal that SAM learns faster than SGD at |phi| = `norm`, `Theta(|phi|^2)` (Lemma 3.4)."""
+    """Return how much more retain signal SAM learns than SGD at |phi| = `norm`: `Theta(|phi|^2)` (Lemma 3.4)."""
     return norm**2
 
 

@@ -1,36 +1,36 @@
-"""Two attacks on what is left of F in one network: telling its images from fresh ones, and teaching them again.
+"""Two attacks on a network that has unlearned F: telling forget images from fresh ones, and teaching F again.
 
-Membership. The attacker sees the margin `y f` of an image, or its loss, which falls as the margin grows, and calls
-images of large margins members. The area under the ROC curve is the probability that a forget image has a larger margin
-than a fresh image with the signal of F, half of a tie counted:
+Membership. The attacker sees the margin `y f` of an image, or its loss, which falls as the margin grows. The attacker
+labels images with large margins as members. The area under the ROC curve is the probability that a forget image has a
+larger margin than a fresh image with the signal of F; ties count one half:
 
     AUC = (1/n_F) sum_{i in F} (P(y f < M_i) + P(y f <= M_i)) / 2,    M_i = y_i f_i
 
-The margin of a fresh image is `S_y + y c t` (see `theory/quadrature.py`). So each probability is the test error with
-the level M_i in the place of 0, from the same quadrature: exact along the line, averaged over points across it.
+The margin of a fresh image is `S_y + y c t` (see `theory/measures/quadrature.py`). So each probability is a test error
+with the level M_i instead of 0, from the same quadrature: exact along the line, averaged over points across it.
 
-Relearning. The attacker has F and descends on its mean loss, all of F in each step, by plain gradient descent. F alone
-is taken, as retain samples would teach the signal again and so say little of what is left of F; all of it, as then no
-order of batches enters. Steps are a tenth of the learning rate of training. Ten of them count as one epoch, so that the
-time hardly depends on the size of a step.
+Relearning. The attacker has F and takes plain gradient steps on its mean loss. Retain samples are left out: they would
+teach the signal again and hide what the network still knows of F. Each step reads all of F, so no order of batches
+enters. Its rate is a tenth of the learning rate of training. Ten steps count as one epoch, so that the time hardly
+depends on the size of a step.
 """
 
 import numpy as np
 
 from theory.config import TheoryConfig
 from theory.draw import Draw
-from theory.points import lattice_count, networks_seen, noise_scale, points_of
+from theory.measures.points import lattice_count, networks_seen, noise_scale, points_of
 from theory.training import NetworkState, copy_state, make_rule, plain_schedule
 
-FINE = 10  # steps of relearning that make an epoch
-MOST_EPOCHS = 50  # after which F counts as not relearned
+FINE = 10  # steps of relearning in an epoch
+MOST_EPOCHS = 50  # epochs after which F counts as not relearned
 FITTED = 0.0  # forget error at which F is learned again
-TIE = 1e-9  # difference in margin, relative to what the network holds, that is none
-SMALLEST = 1e-200  # the same of a network that holds nothing
+TIE = 1e-9  # smaller differences in margin count as ties, relative to the size of the hidden layer
+SMALLEST = 1e-200  # the same for a network whose weights are zero
 
 
 def attacks(config: TheoryConfig, draw: Draw, state: NetworkState, K: np.ndarray) -> dict[str, float]:
-    """Return `forget_auc`, the bound on its error, `forget_auc_quadrature`, and `relearning_epochs`.
+    """Return `forget_auc`, `forget_auc_quadrature` (a bound on its standard error) and `relearning_epochs`.
 
     Args:
         config: the setting.
@@ -56,9 +56,10 @@ def forget_margins(draw: Draw, state: NetworkState) -> np.ndarray:
 def membership(config: TheoryConfig, draw: Draw, state: NetworkState, K: np.ndarray) -> tuple[float, float]:
     """Return the AUC of the equation at the head of this file, in [0, 1], and a bound on its standard error.
 
-    The samples of F share their points. So the error of their mean is at most the mean of their errors, which is given.
+    The samples of F share their points. So the error of their mean is at most the mean of their errors, which is
+    returned.
     """
-    from theory.quadrature import test_error
+    from theory.measures.quadrature import test_error
 
     networks = networks_seen(config, draw.problem, state.u, K)
     network = networks.get("forget_signal_error", networks["test_error"])
@@ -75,11 +76,11 @@ def membership(config: TheoryConfig, draw: Draw, state: NetworkState, K: np.ndar
 
 
 def relearning(config: TheoryConfig, draw: Draw, state: NetworkState) -> float:
-    """Return the epochs of gradient descent on F until no forget sample is wrong, `MOST_EPOCHS` where some still are.
+    """Return the epochs of gradient descent on F until no forget sample is wrong, at most `MOST_EPOCHS`.
 
     The step is `eta / FINE`, without momentum or weight decay, and `FINE` steps are an epoch.
     """
-    from theory.dynamics import advance_network
+    from theory.steps.dynamics import advance_network
 
     state, everyone = copy_state(state), np.arange(config.n_retain, config.n)[None]
     schedule = plain_schedule(config, draw.problem.labels, everyone, per_epoch=1)

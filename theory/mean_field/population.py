@@ -1,6 +1,6 @@
-"""The mean field before it moves: constants of a setting, representative samples, and how an epoch runs.
+"""The inputs of the mean field: constants of a setting, representative samples, and the plan of an epoch.
 
-What moves them is `theory/meanfield.py`, where the equations stand.
+The equations are in `theory/mean_field/compiled_field.py`.
 """
 
 import math
@@ -10,13 +10,13 @@ import numpy as np
 
 from theory.config import TheoryConfig
 
-SAMPLES = 64  # about so many representative samples of R, and as many of F
+SAMPLES = 64  # about the number of representative samples of R, and of F
 FRESH = 2**15
-SUBSTEPS = 4  # at least so many parts an epoch is cut into where it has as many batches: cavity fields move in between
+SUBSTEPS = 4  # an epoch has at least this many parts if it has enough batches; cavity fields change between parts
 
 
 class Constants(NamedTuple):
-    """The constants of a setting that the recursion knows, and nothing else of it.
+    """All constants of a setting that enter the recursion.
 
     Attributes:
         d: dimension.
@@ -42,13 +42,13 @@ class Population(NamedTuple):
 
     Attributes:
         V0: noise preactivations at the start, shape `(2, M, 2m)`.
-        own: what a sample's own gradient has added, `q D`, shape `(2, M, 2m)`.
+        own: what the gradient of the sample itself has added, `q D`, shape `(2, M, 2m)`.
         cavity: standard normal directions of the four blocks' cavity fields, shape `(4, 2, M, 2m)`.
         shared: the part of them that neurons of one sign share, shape `(4, 2, M, 2)`.
         kappa: signal learned from R and from F, shape `(2,)`.
-        overlaps: `<xi_i, xi_k> / D` of the forget samples of one set, shape `(M, n_F)`; of width 0 where F is large.
+        overlaps: `<xi_i, xi_k> / D` of the forget samples of one set, shape `(M, n_F)`; the width is 0 if F is large.
         labels: y of the representative forget samples, shape `(M,)`.
-        fresh: standard normals for what is new in every batch, shape `(FRESH,)`.
+        fresh: standard normals for the part that is new in every batch, shape `(FRESH,)`.
     """
 
     V0: np.ndarray
@@ -62,7 +62,7 @@ class Population(NamedTuple):
 
 
 class EpochPlan(NamedTuple):
-    """How an epoch runs; arrays have one entry for R and one for F.
+    """The plan of an epoch; arrays have one entry for R and one for F.
 
     Attributes:
         weights: how hard a sample of a batch pulls its matching neurons up, `c` in units of `-l' / m`; F pulls down.
@@ -73,7 +73,7 @@ class EpochPlan(NamedTuple):
         steps: batches in a substep.
         rho: radius of the perturbation.
         sharpness: +1 for the gradient at `W + eps`, -1 for the reflected one.
-        perturbed: 1.0 where the loss of a set has part in the perturbation.
+        perturbed: 1.0 if the loss of the set takes part in the perturbation.
         flipped: whether F is trained on flipped labels.
     """
 
@@ -97,13 +97,13 @@ def law_of(config: TheoryConfig) -> Constants:
 
 
 def start_population(config: TheoryConfig) -> Population:
-    """Return the population at initialization, a quadrature of its law: the same numbers each time.
+    """Return the population at initialization: a quadrature of its distribution, the same numbers each time.
 
-    `V0 ~ N(0, sigma_0^2 sigma_p^2 d)`. Across samples every neuron's V0 and cavity fields are the quantiles of a normal
-    in a random order (a Latin hypercube), and the number of neurons a sample starts with follows the quantiles of its
-    Binomial(m, 1/2): a sample with none can never be memorized, and how many such there are must not be left to chance.
-    A forget set is often a handful of samples whose ascent knows no bound, far from Gaussian: up to `SAMPLES` of them,
-    the representative samples of F are whole forget sets with overlaps of their own.
+    `V0 ~ N(0, sigma_0^2 sigma_p^2 d)`. Across samples every neuron's V0 and cavity fields are normal quantiles in a
+    random order (a Latin hypercube). The number of active neurons of a sample follows the quantiles of Binomial(m,
+    1/2): a sample without any can never be memorized, so their number must not depend on chance. A forget set often has
+    few samples, and its ascent has no bound, so it is far from Gaussian. If it has at most `SAMPLES` samples, the
+    representative samples of F are whole forget sets with their own overlaps.
     """
     rng, m, size = np.random.default_rng(0), config.m, config.n_forget
     whole = size <= SAMPLES
@@ -122,7 +122,7 @@ def start_population(config: TheoryConfig) -> Population:
 
 
 def _spread_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Return normal quantiles along the axis of samples, each column in an order of its own."""
+    """Return normal quantiles along the axis of samples, each column in a separate random order."""
     from scipy.special import ndtri
 
     quantiles = ndtri((np.arange(shape[1]) + 0.5) / shape[1])
@@ -130,7 +130,7 @@ def _spread_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarr
 
 
 def _active_at_start(rng: np.random.Generator, samples: int, m: int) -> np.ndarray:
-    """Return which of m neurons are active at each sample, shape `(2, samples, m)`, counts binomial to the quantile."""
+    """Return which of m neurons are active at each sample, shape `(2, samples, m)`; counts are binomial quantiles."""
     logs = [math.lgamma(m + 1) - math.lgamma(k + 1) - math.lgamma(m - k + 1) - m * math.log(2) for k in range(m + 1)]
     counts = np.searchsorted(np.cumsum(np.exp(logs)), (np.arange(samples) + 0.5) / samples).clip(0, m)
     rows = rng.permuted(np.tile(counts, (2, 1)), axis=1)
@@ -138,7 +138,7 @@ def _active_at_start(rng: np.random.Generator, samples: int, m: int) -> np.ndarr
 
 
 def pretrain_epoch(config: TheoryConfig, rho: float) -> EpochPlan:
-    """Return an epoch of plain training on R and F, `c = 1 / B`, with SAM at radius rho, 0.0 for SGD."""
+    """Return the plan of plain training on R and F, `c = 1 / B`, with SAM of radius rho (0.0 is SGD)."""
     steps = -(-config.n // config.batch_size)
     batch = config.n / steps * np.array([config.n_retain, config.n_forget]) / config.n
     substeps = min(steps, SUBSTEPS)
@@ -148,9 +148,9 @@ def pretrain_epoch(config: TheoryConfig, rho: float) -> EpochPlan:
 
 
 def unlearn_epoch(config: TheoryConfig) -> EpochPlan:
-    """Return an epoch of unlearning: `alpha / B_R` on R, `-(1 - alpha) / B_F` on F, which is cycled.
+    """Return the plan of unlearning: `alpha / B_R` on R, `-(1 - alpha) / B_F` on F, which is cycled.
 
-    Descent on the flipped label pushes like ascent on the true one; only the margin that the loss sees is another.
+    Descent on the flipped label pushes like ascent on the true one; only the margin in the loss differs.
     """
     steps = -(-config.n_retain // config.retain_batch)
     retain, forget = config.n_retain / steps, min(config.forget_batch, config.n_forget)

@@ -1,10 +1,10 @@
 """The mean field of the training step: the law of one sample in place of n of them, at any d and n, nothing drawn.
 
-In Gram space a sample meets the others in two ways only: through the shared weights of the signal, which average over
-samples, and through `<xi_i, xi_k>`, which for i != k is nearly an independent `N(0, sigma_p^4 d)`. So the n coupled
-samples are replaced by M representative ones, each with its 2m neurons, coupled through averages alone (derived here;
-in statistical physics, a dynamical mean field). With coefficients `q = own / D`, `D = sigma_p^2 d`, neuron a holds at
-sample i
+In Gram space samples interact in two ways only. They share the weights of the signal, which average over samples. And
+they overlap by `<xi_i, xi_k>`, which for i != k is nearly an independent `N(0, sigma_p^4 d)`. So M representative
+samples, each with its 2m neurons, replace the n coupled ones; they are coupled through averages alone (derived here; in
+statistical physics, a dynamical mean field). With coefficients `q = own / D`, `D = sigma_p^2 d`, the preactivation of
+neuron a at sample i is
 
     V = (1 + overlap) V0 + (1 - reaction) own + sum_blocks amplitude_b g_b
     amplitude_b^2 = N_b E_b[own^2] / d          the sum over other samples of q_k <xi_k, xi_i>, Gaussian across samples
@@ -22,13 +22,13 @@ from typing import NamedTuple
 import numpy as np
 
 from theory.compiled import apart, compiled, inlined
-from theory.population import FRESH, Constants, EpochPlan, Population
-from theory.quadrature import test_error
+from theory.mean_field.population import FRESH, Constants, EpochPlan, Population
+from theory.measures.quadrature import test_error
 from theory.training import EXPONENT_LIMIT
 
 
 class CompiledMeanField(NamedTuple):
-    """Several populations that began alike, moved by compiled code; `own` is `(C, 2, M, 2m)`, `kappa` `(C, 2)`."""
+    """C populations with the same start, moved by compiled code; `own` is `(C, 2, M, 2m)`, `kappa` `(C, 2)`."""
 
     law: Constants
     start: Population
@@ -58,8 +58,8 @@ class CompiledMeanField(NamedTuple):
 def advance_population(law: Constants, population: Population, plan: EpochPlan, first: int, last: int) -> None:
     """Take epochs `first` to `last - 1` in place.
 
-    A step adds `eta |phi|^2 (B / 2) <r>` to the signal that a set has taught, of a batch of B with mean residual `<r>`:
-    a neuron learns signal from the samples of its own label, which are half of them.
+    A batch of B samples with mean residual `<r>` adds `eta |phi|^2 (B / 2) <r>` to the signal learned from its set: a
+    neuron learns signal from the samples of its own label, half of the batch.
     """
     own, kappa = population.own, population.kappa
     V, near = np.empty(own.shape), np.zeros(own.shape)
@@ -78,7 +78,7 @@ def advance_population(law: Constants, population: Population, plan: EpochPlan, 
 
 @inlined
 def _move_cohort(law, population, plan, which, forces):
-    """Move the noise of the samples whose turn it is by gradients at W and at `W + eps`; return their mean pull."""
+    """Move the noise of the current cohort by gradients at W and at `W + eps`; return its mean pull."""
     own, (part, substep), ((plain, perturbed), (V, near)) = population.own, which, forces
     rate = law.eta * law.noise_patches * law.D * plan.visits[part]
     m, total, moved = own.shape[2] // 2, 0.0, 0
@@ -102,7 +102,7 @@ def population_preactivations(law: Constants, population: Population, V: np.ndar
                 V[part, i, a] = own[part, i, a]
     for part in range(2):
         widths = amplitudes.copy()
-        for b in range(4):  # a sample is no cavity field of its own, and within F the terms are followed one by one
+        for b in range(4):  # a sample is not in its own cavity field; within F overlaps are followed one by one
             others = law.counts[b // 2] - (1.0 if b // 2 == part else 0.0)
             followed = b // 2 == part == 1 and population.overlaps.size > 0
             for kind in range(2):
@@ -143,7 +143,7 @@ def _add_forget_set_field(target, population):
     for i in range(own.shape[1] if size > 1 else 0):
         first = i // size * size
         for k in range(size):
-            # a neuron that matches one label opposes the other: the halves change places
+            # a neuron that matches one label opposes the other: the halves swap
             away = 0 if labels[i] == labels[first + k] else m
             overlap = overlaps[i, k]
             for a in range(m):
@@ -153,10 +153,11 @@ def _add_forget_set_field(target, population):
 
 @apart
 def _crosstalk(law, V0, x):
-    """Return what x does to another sample, for one sample a block: amplitudes, shape `(4, 2)`, and overlaps, `(2,)`.
+    """Return the effect of x on another sample, for one sample of each block: amplitudes `(4, 2)` and overlaps `(2,)`.
 
-    Amplitudes (a neuron's own, and shared by those of its sign) grow with the root of a block's samples, overlaps with
-    their number. Half of a set's samples match a neuron and half oppose it, hence the factors 2.
+    Amplitudes (of a neuron alone, and shared by the neurons of its sign) grow with the root of a block's number of
+    samples, overlaps with the number itself. The factors 2 appear because half of a set's samples match a neuron and
+    half oppose it.
     """
     samples, m = x.shape[1], x.shape[2] // 2
     amplitudes, overlap = np.zeros((4, 2)), np.zeros(2)
@@ -230,8 +231,8 @@ def _perturb_population(law, population, plan, here, there):
     Noise vectors are orthogonal to leading order, so that their squares add. A sample teaches a neuron signal if its
     label is the neuron's sign: with probability 1/2, of mean 1/2 and variance 1/4.
 
-    Besides its own sample, the perturbation of a batch is a cavity field of the batch's other samples: a share `B / N`
-    of its variance is the same in every batch (the set's mean), the rest is fresh in each.
+    Besides the sample itself, the other samples of a batch act on it as a cavity field. A share `B / N` of its variance
+    is the same in every batch (the mean of the set); the rest is fresh in each batch.
     """
     (V, pull), (near, pull_near, substep) = here, there
     V0, kappa = population.V0, population.kappa
@@ -275,7 +276,7 @@ def _perturb_population(law, population, plan, here, there):
                 for a in range(neurons):
                     near[part, i, a] = V[part, i, a]
             continue
-        # who does not move in this substep needs no noise of its own
+        # samples that do not move in this substep need no fresh noise
         for i in range(substep % plan.cohorts[part], samples, plan.cohorts[part]):
             match, oppose = fresh_normals[place % FRESH], fresh_normals[(place + 1) % FRESH]
             for a in range(neurons):

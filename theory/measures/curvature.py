@@ -1,10 +1,11 @@
-"""The curvature of the retain loss: the Hessian's top eigenvalue and trace, from inner products alone.
+"""The curvature of the retain loss: top eigenvalue and trace of the Hessian, from inner products alone.
 
-A network of ReLUs is linear in its weights but where a neuron switches: the Hessian of `mean_R log(1 + exp(-y f))` is
+Except where a neuron switches, a ReLU network is linear in its weights. So the Hessian of `mean_R log(1 + exp(-y f))`
+is
 
     H = (1/n_R) sum_i s_i (1 - s_i) grad f_i grad f_i^T,    s_i = 1 / (1 + exp(y_i f_i))
 
-Its nonzero eigenvalues are those of the n_R x n_R matrix `sqrt(s_i (1-s_i) s_k (1-s_k)) <grad f_i, grad f_k> / n_R`;
+It has the same nonzero eigenvalues as the n_R x n_R matrix `sqrt(s_i (1-s_i) s_k (1-s_k)) <grad f_i, grad f_k> / n_R`;
 
     <grad f_i, grad f_k> = (1/m^2) sum_a < A_ai y_i phi + (P-1) B_ai xi_i,  A_ak y_k phi + (P-1) B_ak xi_k >
 

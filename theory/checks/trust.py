@@ -1,12 +1,13 @@
-"""How far a prediction may be trusted: an interval for the simulated error of any setting, from what is known before.
+"""Intervals of predictions: where the simulated error of a setting lies, from numbers known before simulating it.
 
-The mean y over simulated seeds lies about its prediction p by a location-scale model, fitted by `theory/validity.py`:
+The mean y over simulated seeds follows a location-scale model around its prediction p, fitted by
+`theory/checks/validity.py`:
 
     y = p + exp(a.x) (b.x + noise),    interval  p + exp(a.x) (b.x ± factor), cut to [0, 1]
 
-x are features of the setting and of its prediction. `b.x` is there because errors have a sign: the mean over seeds is
-drawn towards 1/2, as seeds differ and the prediction is that of a mean network. Each feature is cut to the range of the
-fitted settings, so that nothing is extrapolated.
+x are features of the setting and of its prediction. `b.x` corrects a bias: seeds differ, so their mean error is nearer
+to 1/2 than the error of the mean network. Each feature is cut to the range of the fitted settings, so that nothing is
+extrapolated.
 """
 
 import json
@@ -45,7 +46,7 @@ class ErrorModel(NamedTuple):
 
     @classmethod
     def of(cls, told: Numbers) -> "ErrorModel":
-        """Return the model that a record or `error_models.json` tells of."""
+        """Return the model that is stored in a record or in `error_models.json`."""
         terms = {name: Feature(*term) for name, term in told["terms"].items()}
         return cls(told["factor"], told["shift"], told["log_scale"], terms)
 
@@ -60,17 +61,17 @@ class ErrorModel(NamedTuple):
         return low, high
 
 
-# As `repro theory validity` has fitted them; the published record holds the same.
+# Fitted by `repro theory validity`; the published record holds the same models.
 _FILE = Path(__file__).with_name("error_models.json")
 MODELS = {quantity: ErrorModel.of(told) for quantity, told in json.loads(_FILE.read_text(encoding="utf-8")).items()}
 
 
 def features_of(setting: Numbers, pretrained: Numbers, final: Numbers | None = None) -> dict[str, float]:
-    """Return the features of a prediction after unlearning, or without `final` those of a prediction of pretraining.
+    """Return the features of a prediction after unlearning; without `final`, those after pretraining.
 
     Args:
         setting: the fields of a `TheoryConfig`.
-        pretrained, final: metrics predicted at the end of pretraining, and of unlearning.
+        pretrained, final: predicted metrics at the end of pretraining and of unlearning.
     """
     before = pretrained["test_error"]
     common = {
@@ -115,11 +116,11 @@ def _log_size(value: float) -> float:
 
 
 def stage_features(setting: Numbers, predicted: Mapping[str, Numbers]) -> dict[str, dict[str, float]]:
-    """Return the features of both stages of a prediction, of those that did not diverge.
+    """Return the features of both stages of a prediction, without stages that diverged.
 
     Args:
         setting: the fields of a `TheoryConfig`.
-        predicted: "pretrained" and "final" to metrics, None where there is no number.
+        predicted: "pretrained" and "final" to metrics; None is a missing number.
     """
     pretrained, final = predicted["pretrained"], predicted["final"]
     if pretrained["test_error"] is None:
@@ -129,7 +130,7 @@ def stage_features(setting: Numbers, predicted: Mapping[str, Numbers]) -> dict[s
 
 
 def with_intervals(setting: Numbers, predicted: Mapping[str, Numbers]) -> dict[str, dict[str, Any]]:
-    """Return a prediction with the ends of its interval beside each error, `<error>_low` and `<error>_high`.
+    """Return a prediction with the ends of the interval of each error added, `<error>_low` and `<error>_high`.
 
     Args:
         setting, predicted: as in `stage_features`.

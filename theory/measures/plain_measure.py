@@ -1,26 +1,38 @@
-"""What is measured at a checkpoint, in plain numpy, of many networks at once: `theory/measure.py` and its quadrature.
+"""What is measured at a checkpoint, in plain numpy, of many networks at once: `theory/measures/measure.py` and its
+quadrature.
 
-Names, equations and axes are those of `theory/plain.py` and `theory/quadrature.py`.
+For names, equations and axes see `theory/steps/plain.py` and `theory/measures/quadrature.py`.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from theory.attacks import attacks
 from theory.config import TheoryConfig
-from theory.curvature import curvature
 from theory.draw import Draw
-from theory.metrics import ActivationNumbers, Probe, TrainingNumbers
-from theory.plain import Draws, Networks, gradient, near, preactivations, raised, scheduled
-from theory.points import FAR, FEWEST, FLAT, HALVES, SMALLEST, TIE, lattice_count, networks_seen, noise_scale, points_of
+from theory.measures.attacks import attacks
+from theory.measures.curvature import curvature
+from theory.measures.metrics import ActivationNumbers, Probe, TrainingNumbers
+from theory.measures.points import (
+    FAR,
+    FEWEST,
+    FLAT,
+    HALVES,
+    SMALLEST,
+    TIE,
+    lattice_count,
+    networks_seen,
+    noise_scale,
+    points_of,
+)
+from theory.steps.plain import Draws, Networks, gradient, near, preactivations, raised, scheduled
 from theory.training import Schedule
 
 
 def measure_networks(
     config: TheoryConfig, drawn: Sequence[Draw], draws: Draws, nets: Networks, probing: Sequence[Probe] | None = None
 ) -> dict[str, np.ndarray]:
-    """Return the metrics of `theory.measure.measure_network` for K networks on each of S draws, each `(K, S)`."""
+    """Return the metrics of `measure_network` for K networks on each of S draws, each of shape `(K, S)`."""
     u, V = preactivations(draws, nets)
     K, numbers = training_numbers(draws, nets, (u, V))
     found, problem = numbers.metrics(), drawn[0].problem
@@ -48,7 +60,8 @@ def _asked(config, drawn, state, K):
 def training_numbers(
     draws: Draws, nets: Networks, here: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, TrainingNumbers]:
-    """Return `W W^T`, `(S, K, 2m, 2m)`, and what the training set tells of networks with the preactivations (u, V)."""
+    """Return `W W^T`, `(S, K, 2m, 2m)`, and the metrics on the training set of networks with the preactivations (u,
+    V)."""
     (u, V), problem, signs = here, draws.problem, draws.signs
     power, m, vectors = problem.power, signs.size // 2, problem.vectors
     K = weight_grams(draws, nets, here)
@@ -87,7 +100,7 @@ def weight_grams(draws: Draws, nets: Networks, here: tuple[np.ndarray, np.ndarra
 
 
 def probed(draws: Draws, nets: Networks, schedules: Sequence[Schedule], rho: float) -> ActivationNumbers:
-    """Return what `theory.dynamics.probe` does, of every network."""
+    """Return `theory.steps.dynamics.probe` of every network."""
     (S, K, neurons), labels = nets.mask.shape, draws.problem.labels <= 0.0
     of_sign = np.repeat(np.eye(2), neurons // 2, axis=0)  # (2m, 2)
     sums, samples = np.zeros((S, 2, 2, K, 2, 6)), np.zeros((S, 2, 2))  # by R or F, label, network and sign of a neuron
@@ -119,7 +132,7 @@ def probed(draws: Draws, nets: Networks, schedules: Sequence[Schedule], rho: flo
 def plain_test_errors(
     K: np.ndarray, u: np.ndarray, signal2: float, noise_scale: float, points: np.ndarray, lattices: int, power: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the test error and the standard error of its quadrature, see `theory.quadrature.test_error`.
+    """Return the test error and the standard error of its quadrature, see `theory.measures.quadrature.test_error`.
 
     Args:
         K: `W W^T`, shape `(S, K, 2m, 2m)`.
@@ -153,7 +166,7 @@ def plain_test_errors(
 
 
 def line_factors(C: np.ndarray, power: float) -> np.ndarray:
-    """Return F, shape `(R, 2m, 2m + 2)`, with `F F^T = C`: b, what all neurons share, and a Cholesky factor."""
+    """Return F, shape `(R, 2m, 2m + 2)`, with `F F^T = C`: b, the direction (1, ..., 1), and a Cholesky factor."""
     R, size, _ = C.shape
     diagonal = np.maximum(np.diagonal(C, axis1=1, axis2=2), 0.0)
     trace, factor = diagonal.sum(axis=1), np.zeros((R, size, size + 2))
@@ -217,9 +230,9 @@ def shares_below(a: np.ndarray, b: np.ndarray, levels: Sequence[np.ndarray]) -> 
 
 
 def _single_share(level, values, height, rise, less, edges):
-    """Return what `_share` does of a function that rises or, with `less = own + along s` taken from it, falls.
+    """Return `_share` for a function that rises, or that falls once `less = own + along s` is subtracted.
 
-    It crosses the level once, in the piece behind the breakpoints at which it has not yet.
+    It crosses the level once, in the piece after the last breakpoint at which it has not.
     """
     from scipy.special import ndtr
 
@@ -240,8 +253,8 @@ def _share(
     """Return the probability that a piecewise linear function of s ~ N(0, 1) is at most a level, shape `(R, points)`.
 
     It is the sum over crossings of the level of plus or minus the normal distribution function, plus 1 where the
-    function ends below. The second axis of the arrays is that of the pieces, of their `edges`, or of the breakpoints
-    between them, where the function has its `values`.
+    function ends below. The second axis counts the pieces, their `edges`, or the breakpoints between them, at which the
+    function has its `values`.
     """
     from scipy.special import ndtr
 

@@ -1,4 +1,4 @@
-"""How far the test error of the default number of points is from that of very many, on settings named and drawn."""
+"""The test error with the default number of points against the one with very many, on named and random settings."""
 
 import time
 from dataclasses import asdict
@@ -16,7 +16,7 @@ from theory.study import RULE_PAIRS
 from theory.tables import columns
 
 KIND = "theory_quadrature"
-MANY = 2**15  # points of the value that is taken as true
+MANY = 2**15  # points of the value that counts as exact
 RANDOM = 50  # settings drawn at random
 VERSION = 1  # of the settings and of what is measured
 SETTINGS: tuple[dict[str, Any], ...] = (
@@ -61,9 +61,9 @@ def random_settings(count: int = RANDOM, *, seed: int = 0) -> list[dict[str, Any
 def run_accuracy(store: Store, *, seeds: int = 20, first_seed: int = 0) -> Record:
     """Return the record of both test errors in every setting, measuring it if the store has none.
 
-    Its arrays are the columns of a table, a row a setting: what differs from the default, the mean test error over
-    seeds after unlearning, its standard error, the part of that which the quadrature states, and the bias and the
-    root mean square over seeds of its distance from the test error over `MANY` points. Diverged seeds are left out.
+    Its arrays are the columns of a table with one row for each setting. They hold what differs from the default; the
+    mean test error over seeds after unlearning, its standard error, and the stated error of the quadrature; the bias
+    and the root mean square of the distance from the test error over `MANY` points. Diverged seeds are left out.
     """
     identity = {"version": VERSION, "seeds": seeds, "first_seed": first_seed, "cell": TheoryConfig()}
     found = store.find(KIND, identity)

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from theory.attacks import attacks
 from theory.compiled import compiled, inlined
 from theory.config import TheoryConfig
-from theory.curvature import curvature
 from theory.draw import Draw, InitialWeights
-from theory.dynamics import curved, probe, signed_power
-from theory.metrics import Probe, TrainingNumbers, metric_names
-from theory.points import lattice_count, networks_seen, noise_scale, points_of
-from theory.quadrature import test_error
+from theory.measures.attacks import attacks
+from theory.measures.curvature import curvature
+from theory.measures.metrics import Probe, TrainingNumbers, metric_names
+from theory.measures.points import lattice_count, networks_seen, noise_scale, points_of
+from theory.measures.quadrature import test_error
+from theory.steps.dynamics import curved, probe, signed_power
 from theory.training import NetworkState
 
 
@@ -18,13 +18,13 @@ from theory.training import NetworkState
 def weight_gram(start: InitialWeights, state: NetworkState) -> np.ndarray:
     """Return `W W^T`, shape `(2m, 2m)`, from inner products alone.
 
-    `W W^T = s^2 K0 + s (u0 p^T + V0 q^T) + p u^T + q V^T`, because `w_b = s w0_b + p_b phi + sum_i q_bi xi_i` with the
-    share s that decay left of w0; it is symmetric, so a product and its transpose count half each.
+    `W W^T = s^2 K0 + s (u0 p^T + V0 q^T) + p u^T + q V^T`, because `w_b = s w0_b + p_b phi + sum_i q_bi xi_i`, with the
+    share s of w0 that weight decay leaves. It is symmetric, so the product and its transpose are averaged.
     """
     return _gram_of_weights(start, state)
 
 
-@inlined  # a call could find another copy of the machine code, made for `weight_gram`, that rounds otherwise
+@inlined  # a call could use the machine code of `weight_gram`, which may round differently
 def _gram_of_weights(start, state):
     s, (neurons, n), p, q = state.share[0, 0], state.V.shape, state.p, state.q
     half, across = np.empty((neurons, neurons)), np.empty((n, neurons))
@@ -59,13 +59,13 @@ def measure_network(
         config: the run's settings.
         draw: the inner products.
         state: the network.
-        probing: where to measure activations; without it they are left out.
+        probing: batches and radius of the activations, which are left out without it.
 
     Returns:
-        Errors in [0, 1]; `_quadrature`: the standard error that averaging over test points leaves in one;
-        cross-entropy losses and margins `y f` as means over R or F; kappa as a mean over neurons (`_plus`, `_minus`:
-        of one sign); zeta as a mean over the pairs `j = y` (`_oppose`: `j = -y`); `|W|_F`.
-        All of them count labels as training was given them, flipped ones included; `_clean_error` counts true labels.
+        Errors in [0, 1], with `_quadrature`, the standard error from averaging over test points. Cross-entropy losses
+        and margins `y f` as means over R or F. kappa as a mean over neurons (`_plus`, `_minus`: of one sign). zeta as a
+        mean over pairs with `j = y` (`_oppose`: `j = -y`). `|W|_F`. Labels are those that training reads, flipped ones
+        included; `_clean_error` counts true labels.
     """
     K, numbers = _training_numbers(draw.problem, draw.start, state)
     found = _test_errors(config, draw, state, K) | numbers.metrics()
@@ -104,7 +104,7 @@ def _training_numbers(problem, start, state):
     kappa, kappa_plus, kappa_minus = np.zeros(2), np.zeros(2), np.zeros(2)
     zeta, zeta_oppose, pairs, pairs_oppose = np.zeros(2), np.zeros(2), np.zeros(2), np.zeros(2)
     output = 0.0
-    for i in range(n):  # a sample ends with the last of its noise vectors
+    for i in range(n):  # a sample is complete after the last of its noise vectors
         side = 0 if i < first else 1
         length2 = problem.noise_patches * vectors * problem.gram[i, i]
         for a in range(neurons):

@@ -1,13 +1,15 @@
-"""The engine in plain numpy, many networks at once: what the compiled one computes, with nothing to compile.
+"""The training step in plain numpy, for many networks at once: the numbers of the compiled step, with nothing to
+compile.
 
-On each of S draws K networks read the same batches; they differ in where they start and in the radius of their rule.
+On each of S draws K networks read the same batches; they differ in their initial state and in the radius of their rule.
 A network is its coefficients, `w_a = s w0_a + p_a phi + sum_i q_ai xi_i`. Its preactivations follow from them:
 
     u_a = s u0_a + |phi|^2 p_a + sum_i q_ai h_i,    V_ak = s V0_ak + p_a h_k + sum_i q_ai G_ik
 
-The gradient is that at the head of `theory/dynamics.py`. Axes are (draw, noise vector or signal, network, neuron): V of
-a batch of B noise vectors has the shape `(S, B, K, 2m)`, u has `(S, 2, K, 2m)`. So one product of matrices serves all
-networks of a draw. The compiled engine is tested against this one, and this one against explicit weights.
+For the gradient see the equations in `theory/steps/dynamics.py`. Axes are (draw, noise vector or signal, network,
+neuron): V of a batch of B noise vectors has the shape `(S, B, K, 2m)`, u has `(S, 2, K, 2m)`. So one product of
+matrices serves all networks of a draw. Tests compare the compiled step with this one, and this one with explicit
+weights.
 """
 
 from collections.abc import Iterator, Sequence
@@ -111,9 +113,9 @@ class Batch(NamedTuple):
         start: V0, shape `(S, B, 1, 2m)`.
         overlap: shape `(S, 2, B)`.
         forget: 1 for a forget sample, shape `(S, B)`.
-        label: what the loss sees, shape `(S, B, 1)`.
-        pull: `-c y_l / m`, the residual r but for its logistic factor; 0 outside the group, shape `(S, B, 1)`.
-        kind: which signal patch a sample has, of R or F and y = 1 or -1, counted through all draws, shape `(S, B)`.
+        label: the label that the loss reads, shape `(S, B, 1)`.
+        pull: `-c y_l / m`, the residual r without its logistic factor; 0 outside the group, shape `(S, B, 1)`.
+        kind: the kind of signal patch, of R or F with y = 1 or -1, counted through all draws, shape `(S, B)`.
         kinds: the same as 1.0 and 0.0, shape `(S, 4, B)`.
     """
 
@@ -155,9 +157,9 @@ def batches(draws: Draws, samples: np.ndarray, weights: np.ndarray, loss_labels:
 
 
 def scheduled(draws: Draws, schedules: Sequence[Schedule], first: int, last: int) -> tuple[Iterator[Batch], np.ndarray]:
-    """Return batches `first` to `last - 1` of a schedule a draw, and their sizes, shape `(T, S)`.
+    """Return batches `first` to `last - 1` of the schedule of each draw, and their sizes, shape `(T, S)`.
 
-    A short batch is filled up with noise vectors of weight 0 that are not in it.
+    A short batch is padded with other noise vectors, of weight 0.
     """
     sizes = np.stack([schedule.size[first:last] for schedule in schedules], axis=1)
     width = sizes.max(initial=0)
@@ -175,7 +177,8 @@ def scheduled(draws: Draws, schedules: Sequence[Schedule], first: int, last: int
 
 
 def preactivations(draws: Draws, nets: Networks, batch: Batch | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return u, `(S, 2, K, 2m)`, and V, `(S, B, K, 2m)`, see the head of this file; of all n by default."""
+    """Return u, `(S, 2, K, 2m)`, and V, `(S, B, K, 2m)`, see the head of this file; without a batch V of all n
+    vectors."""
     problem, (p, q, share, _) = draws.problem, nets
     rows, start, overlap = (problem.gram, draws.start.V[:, :, None], problem.overlap) if batch is None else (
         batch.rows, batch.start, batch.overlap)  # fmt: skip
@@ -213,7 +216,7 @@ def gradient(
     if problem.vectors > 1:
         f = vector_sums(f, problem.vectors)
     on_labels = raised(np.maximum(u, 0.0), power) @ signs, raised(np.maximum(-u, 0.0), power) @ signs
-    of_signal = np.stack(on_labels, axis=2).reshape(-1, V.shape[2])  # a row a kind: what its signal patch adds
+    of_signal = np.stack(on_labels, axis=2).reshape(-1, V.shape[2])  # one row for each kind: what its signal patch adds
     f = (f + np.take(of_signal, batch.kind, axis=0)) / m
     residual = batch.pull / (1.0 + np.exp(np.minimum(batch.label * f, EXPONENT_LIMIT)))
     gq = (problem.noise_patches * residual)[..., None] * (signs * (V > 0.0))
@@ -234,7 +237,7 @@ def raised(x: np.ndarray, power: float) -> np.ndarray:
 
 
 def vector_sums(f: np.ndarray, vectors: int) -> np.ndarray:
-    """Replace what each noise vector of a sample adds to its output by their sum; they stand next to each other."""
+    """Replace the output of each noise vector by the sum over its sample, whose vectors are adjacent."""
     S, B, K = f.shape
     return np.repeat(f.reshape(S, B // vectors, vectors, K).sum(axis=2), vectors, axis=1)
 
@@ -250,13 +253,13 @@ def near(
         here: `(u, V)` of the batch at W.
         grad: the gradient g there.
         rho: radius of each network, shape `(K,)`.
-        scales: `T^2`: 1 where there are none (SAM); `|w_a|^2`, shape `(S, K, 2m)`, or `w_ai^2`, shape `(S, K, 2m, d)`
-            (ASAM by neuron or by entry).
+        scales: `T^2`: None is 1 (SAM); `|w_a|^2`, shape `(S, K, 2m)`, for ASAM by neuron; `w_ai^2`, shape `(S, K, 2m,
+            d)`, by entry.
     """
     (u, V), (gp, gq), problem = here, grad, draws.problem
     if scales is not None and scales.ndim == 4:
         g, signals, noise = in_weights(draws, gp, gq, batch)
-        scaled = scales * g  # no combination of signals and noise vectors: its image needs d-dimensional products
+        scaled = scales * g  # not in the span of signals and noise vectors: its image needs d-dimensional products
         norm2 = (scaled * g).sum((2, 3))
         du, dV = (np.einsum("sxd,skad->sxka", vectors, scaled) for vectors in (signals, noise))
     else:
@@ -277,7 +280,7 @@ def near(
 def in_weights(
     draws: Draws, p: np.ndarray, q: np.ndarray, batch: Batch | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return `p phi + sum_i q_i xi_i`, shape `(S, K, 2m, d)`, and the signals and noise vectors it is made of.
+    """Return `p phi + sum_i q_i xi_i`, shape `(S, K, 2m, d)`, and the signals and noise vectors in it.
 
     Raises:
         ValueError: without explicit vectors.
@@ -295,7 +298,7 @@ def _vectors(draws: Draws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def weight_scales(draws: Draws, nets: Networks, scaled: int) -> np.ndarray | None:
-    """Return `T^2` of `near`, see `theory.training.make_rule`; None where a rule scales nothing."""
+    """Return `T^2` of `near`, see `theory.training.make_rule`; None if the rule scales nothing."""
     share = nets.share[:, 0, :, None]
     if scaled == BY_ENTRY:
         moved, _, _ = in_weights(draws, nets.p, nets.q)
@@ -317,14 +320,14 @@ def advance_networks(
     Args:
         draws: the draws.
         nets: K networks on each.
-        schedules: one a draw, with as many steps an epoch.
-        rules: one a network, which differ in their radii alone, small radii first; SGD is SAM of radius 0.
+        schedules: one for each draw, with the same number of steps in an epoch.
+        rules: one for each network; they differ only in their radii, in ascending order. SGD is SAM of radius 0.
         first, last: steps.
-        velocity: of momentum or weight decay, moved alike.
+        velocity: of momentum or weight decay, updated in place too.
 
     Returns:
-        For each network the step whose output left the finite range, or -1, shape `(K, S)`; what it does after it means
-        nothing.
+        For each network the step whose output left the finite range, or -1, shape `(K, S)`. Its later state is
+        meaningless.
     """
     rule = max(rules, key=lambda one: one.rho.max())  # a rule of radius 0 has no parts of a batch
     rule = rule._replace(rho=np.stack([one.rho for one in rules], axis=1))  # (groups, K)
@@ -343,7 +346,7 @@ def advance_networks(
 def _step(
     draws: Draws, nets: Networks, batch: Batch, size: np.ndarray, rule: NeuronRule, velocity: Networks | None
 ) -> np.ndarray:
-    """Take one step; return the sum of outputs, shape `(S, K)`, which is how divergence is seen."""
+    """Take one step; return the sum of outputs, shape `(S, K)`, which shows divergence."""
     here, output = preactivations(draws, nets, batch), np.zeros(nets.mask.shape[:2])
     scales = weight_scales(draws, nets, rule.scaled)
     if velocity is not None:
@@ -373,9 +376,10 @@ def _perturbed(
     draws: Draws, batch: Batch, here: tuple[np.ndarray, np.ndarray], grad: Gradient,
     size: tuple[np.ndarray, float], of_neurons: tuple[np.ndarray | None, np.ndarray | None],
 ) -> np.ndarray:  # fmt: skip
-    """Replace a gradient g0 by `(1 - s) g0 + s g1` with g1 that at `W + eps`; return the sum of outputs there.
+    """Replace a gradient g0 by `(1 - s) g0 + s g1`, where g1 is the gradient at `W + eps`; return the sum of outputs
+    there.
 
-    Networks of radius 0 stand first and are left out.
+    Networks of radius 0 come first and are left out.
 
     Args:
         draws, batch: the draws, and the batch.
@@ -398,7 +402,7 @@ def _perturbed(
 
 
 def part_counts(part_size: int, samples: np.ndarray) -> np.ndarray:
-    """Return into how many parts batches fall: as few as have at most `part_size` samples each; 0 is the whole."""
+    """Return the number of parts of each batch: the fewest with at most `part_size` samples each; 0 means one part."""
     return np.maximum(1, -(-samples // part_size)) if part_size > 0 else np.ones_like(samples)
 
 

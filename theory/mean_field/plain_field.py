@@ -1,7 +1,7 @@
-"""The mean field in plain numpy: what `theory/meanfield.py` computes, of several populations at once, uncompiled.
+"""The mean field in plain numpy: the numbers of `compiled_field`, for several populations at once, uncompiled.
 
-The populations began alike and differ in what they have learned: `own` has the shape `(C, 2, M, 2m)`, `kappa` `(C, 2)`.
-Names and equations are those of `theory/meanfield.py`.
+The populations have the same start and differ in what they have learned: `own` has the shape `(C, 2, M, 2m)`, `kappa`
+`(C, 2)`. For names and equations see `compiled_field`.
 """
 
 from collections.abc import Sequence
@@ -9,22 +9,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from theory.plain_measure import plain_test_errors
-from theory.population import FRESH, Constants, EpochPlan, Population
+from theory.mean_field.population import FRESH, Constants, EpochPlan, Population
+from theory.measures.plain_measure import plain_test_errors
 from theory.training import EXPONENT_LIMIT
 
 
 class PlainMeanField(NamedTuple):
-    """What C populations share and do not change: the law, the start, and overlaps within the forget sets.
+    """What C populations share and never change: constants, start, and overlaps within the forget sets.
 
     Attributes:
         law: constants of the setting.
         start: a population at initialization.
         signs: +1 for neurons that match a sample's label, -1 for those that oppose it, shape `(2m,)`.
-        of_sign: 1.0 where a neuron is of a sign, shape `(2m, 2)`.
-        directions: of R and of F, what a preactivation is a sum of besides its own part: V0, then the four blocks'
-            cavity fields, then what neurons of one sign share of them, shape `(2, 9, M, 2m)`.
-        others: roots of the numbers of samples that make up the cavity fields of R and of F, by block, shape `(2, 4)`.
+        of_sign: 1.0 if a neuron has a sign, shape `(2m, 2)`.
+        directions: the terms of a preactivation, for R and for F, except the sample's own part: V0, the cavity fields
+            of the four blocks, and their parts that neurons of one sign share, shape `(2, 9, M, 2m)`.
+        others: square roots of the numbers of samples in the cavity fields of R and of F, by block, shape `(2, 4)`.
         same, swapped: overlaps of forget samples of one set, of equal and of different labels, shape `(M, M)`.
     """
 
@@ -47,7 +47,7 @@ class PlainMeanField(NamedTuple):
         alike = start.labels[:, None] == start.labels
         directions = np.concatenate([start.V0[None], start.cavity, np.repeat(start.shared, m, axis=3)])
         signs, of_sign = np.repeat([1.0, -1.0], m), np.repeat(np.eye(2), m, axis=0)
-        # a sample is no cavity field of its own, and within F the terms are followed one by one
+        # a sample is not in its own cavity field; within F overlaps are followed one by one
         others = np.repeat(law.counts - np.eye(2), 2, axis=1)
         if start.overlaps.size > 0:
             others[1, 2:] = 0.0
@@ -103,15 +103,15 @@ class PlainMeanField(NamedTuple):
         return (factors @ directions.reshape(9, -1)).reshape(-1, *directions.shape[1:])
 
     def crosstalk(self, rows: np.ndarray, squares: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return what one sample of each block does to another sample through x.
+        """Return the effect of one sample of each block on another sample through x.
 
         Args:
             rows, squares: sums of x and of its square over the neurons of a sign, each of shape `(C, 2, M, 2)`.
             along: sums of `x V0` over R and over F, shape `(C, 2)`.
 
         Returns:
-            Amplitudes of its cavity field, of a neuron alone and of those of its sign, `(C, 2, 4)`, and overlaps with
-            the start, of R and F, `(C, 2)`.
+            Amplitudes of its cavity field, of a neuron alone and shared by its sign, `(C, 2, 4)`, and overlaps of R and
+            F with the start, `(C, 2)`.
         """
         law, (C, _, samples, _), m = self.law, rows.shape, self.signs.size // 2
         square, pairs = squares.sum(axis=2), (rows * rows).sum(axis=2)
@@ -124,7 +124,8 @@ class PlainMeanField(NamedTuple):
         return amplitudes.reshape(C, 2, 4), along / (2 * samples * m) / (law.D * law.start)
 
     def onsager_reaction(self, V: np.ndarray, own: np.ndarray, kappa: np.ndarray) -> np.ndarray:
-        """Return the share of its own push that a sample of R loses because those it helps yield, shape `(C,)`."""
+        """Return the share of its own push that a sample of R loses because the samples it helps push less, shape
+        `(C,)`."""
         law, m, samples = self.law, self.signs.size // 2, V.shape[2]
         noise = over_neurons(np.maximum(V[:, 0], 0.0), self.signs).sum(axis=1)
         x = np.clip(kappa.sum(axis=1) + law.noise_patches * noise / (m * samples), 1e-6, 50.0)
@@ -135,7 +136,7 @@ class PlainMeanField(NamedTuple):
     def test_errors(
         self, K: np.ndarray, u: np.ndarray, scale: float, points: np.ndarray, lattices: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return what `CompiledMeanField.test_errors` does."""
+        """Return the numbers of `CompiledMeanField.test_errors`."""
         alike = K[None], u[None], self.law.signal2, scale, points[None]  # networks of one draw
         errors, of_quadrature = plain_test_errors(*alike, lattices, 1.0)
         return errors[0], of_quadrature[0]
@@ -152,7 +153,7 @@ class PlainMeanField(NamedTuple):
     ) -> list[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
         """Return preactivations and residuals at `W + rho g / |g|` of the samples of R and of F that move.
 
-        A set that has no part in the perturbation keeps its own.
+        A set that takes no part in the perturbation keeps its values.
         """
         (V, pull), law, signs = here, self.law, self.signs
         samples, neurons = V.shape[2:]

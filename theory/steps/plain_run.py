@@ -1,7 +1,7 @@
-"""Simulates settings in plain numpy, all seeds and rules at once: what `simulate_many` does, with nothing to compile.
+"""Simulates settings in plain numpy, all seeds and rules at once: like `simulate_many`, with nothing to compile.
 
-`theory.study.run_study` asks for it where machine code is not kept yet, and settings are `affordable`. Only `attacks`
-are measured by compiled code here, too.
+`theory.study.run_study` uses it if no machine code is stored yet and the settings are `affordable`. Only `attacks` are
+measured by compiled code here, too.
 """
 
 import math
@@ -26,14 +26,15 @@ from theory.engine import (
     unlearn_plan,
     unlearn_rules,
 )
-from theory.metrics import metric_names
-from theory.plain import Draws, Networks, advance_networks
-from theory.plain_measure import measure_networks
+from theory.measures.metrics import metric_names
+from theory.measures.plain_measure import measure_networks
+from theory.steps.plain import Draws, Networks, advance_networks
 from theory.training import NetworkState, phases_between, start_state
 
 
 def simulate_plainly(configs: Sequence[TheoryConfig]) -> list[Trajectory]:
-    """Simulate settings; those that differ in their rules alone share draws, and what is alike trains together."""
+    """Simulate settings; those that differ only in their rules share draws, and those with similar rules train
+    together."""
     found: dict[TheoryConfig, list[SeedResults]] = {}
     with np.errstate(over="ignore", invalid="ignore"):
         for settings in grouped(configs, lambda setting: setting.changed(pretrain="sgd", unlearn="sgd")).values():
@@ -42,7 +43,7 @@ def simulate_plainly(configs: Sequence[TheoryConfig]) -> list[Trajectory]:
 
 
 def _simulate_group(settings: list[TheoryConfig]) -> dict[TheoryConfig, list[SeedResults]]:
-    """Return pretraining, retraining and unlearning of every setting and seed, of settings that share their draws."""
+    """Return pretraining, retraining and unlearning of every seed, for settings that share their draws."""
     one = settings[0].pretrain_key()
     seeds = [Seed(one, draw(one, number)) for number in range(one.first_seed, one.first_seed + one.seeds)]
     starts = [start_state(seed.drawn.start) for seed in seeds]
@@ -71,7 +72,7 @@ def _simulate_group(settings: list[TheoryConfig]) -> dict[TheoryConfig, list[See
 
 
 def _alike(rules_of, configs: Sequence[TheoryConfig]) -> list[list[TheoryConfig]]:
-    """Return settings, each once, grouped by rules that differ in their radii alone; of a group small radii first."""
+    """Group settings by rules that differ only in their radii; in a group small radii come first."""
 
     def rules(config: TheoryConfig) -> tuple:
         return tuple((*(tuple(column) for column in (rule.samples, rule.neurons, rule.sharpness)),
@@ -89,14 +90,14 @@ def _train(
 ) -> list[list[StageResult]]:  # fmt: skip
     """Advance K networks of each of S seeds from checkpoint to checkpoint; return K results of each seed.
 
-    What ends early, or diverges, is advanced on, but measured no longer.
+    Networks that end early or diverge go on with the others, but are measured no longer.
 
     Args:
         config: the setting.
         seeds: draws.
-        plans: one a seed, with as many steps an epoch; their own phases do not count.
+        plans: one for each seed, with the same number of steps in an epoch; their own phases are not used.
         phases: of each of the K networks.
-        states: S times K, which stay as they are.
+        states: K for each of S seeds; they are not changed.
     """
     drawn = [seed.drawn for seed in seeds]
     probing = [plan.probing for plan in plans if plan.probing is not None] or None
@@ -120,7 +121,7 @@ def _train(
         some = (draws, nets) if len(rows) == len(seeds) else (Draws.of([drawn[s] for s in rows]), nets.only(rows))
         found = measure_networks(config, [drawn[s] for s in rows], *some, asked)
         table = np.stack([found[name] for name in names], axis=1)  # (K, metrics, S)
-        wrong = going[:, rows] & ~np.isfinite(table).all(axis=1)  # the state is finite still, its products are not
+        wrong = going[:, rows] & ~np.isfinite(table).all(axis=1)  # the state is still finite, but its products are not
         for s, numbers, bad in zip(rows, table.transpose(2, 0, 1), wrong.T, strict=True):
             column, measured = plans[s].epochs.index(epoch), going[:, s] & ~bad
             over = measured & plans[s].is_over(dict(zip(names, numbers.T, strict=True)))
@@ -141,9 +142,9 @@ def _keep(ends: np.ndarray, states: list[list[NetworkState]], which: np.ndarray)
 
 
 def affordable(configs: Sequence[TheoryConfig]) -> bool:
-    """Return whether settings are so few that plain numpy is done before the compiler would be; attacks compile.
+    """Return whether plain numpy would finish before the compiler; attacks always need the compiler.
 
-    The limit is one on steps x n x m. An epoch of unlearning counts as many steps as one of pretraining.
+    The limit is on steps x n x m. An epoch of unlearning counts as many steps as an epoch of pretraining.
     """
     steps = sum(one.seeds * (one.pretrain_epochs + one.epochs) * math.ceil(one.n / one.batch_size) for one in configs)
     return steps * max(one.n * one.m for one in configs) <= 2e8 and not any(one.attacks for one in configs)

@@ -1,7 +1,7 @@
-"""How far predictions lie from simulation on random settings, and from it an interval for any other setting.
+"""The errors of predictions on random settings, and the intervals for other settings that follow from them.
 
-Settings are drawn from one committed distribution. The models of `theory/trust.py` are fitted on the first of them. On
-the rest, which they have not seen, the intervals are tried.
+Settings are drawn from one fixed distribution. The models of `theory/checks/trust.py` are fitted on the first of them.
+The intervals are tested on the others.
 """
 
 import time
@@ -13,26 +13,27 @@ import numpy as np
 from repro.records.provenance import collect
 from repro.records.record import Record
 from repro.records.store import Store
-from theory.accuracy import random_settings
+from theory.checks.accuracy import random_settings
+from theory.checks.trust import LEVEL, QUANTITIES, ErrorModel, Feature, stage_features
 from theory.config import TheoryConfig
 from theory.engine import simulate_many
 from theory.predict import as_result, predict_many, unpredictable
 from theory.stats import mean_and_error, quadrature_error
 from theory.tables import columns
-from theory.trust import LEVEL, QUANTITIES, ErrorModel, Feature, stage_features
 
 KIND = "theory_validity"
 VERSION = 5  # of the settings and of what is measured; another one makes another record
-FITTED, HELD_OUT = 600, 200  # settings on which the models are fitted, and on which their intervals are tried
-# Seeds that draw them. Settings of seeds 2 and 3 tried earlier intervals, so they try nothing any more.
+FITTED, HELD_OUT = 600, 200  # settings for fitting the models, and for testing their intervals
+# Seeds that draw the settings. Settings of seeds 2 and 3 were used to test earlier intervals, so they are not used
+# again.
 FITTED_SEED, HELD_OUT_SEED = 1, 4
 SHOWN = ("d", "n", "m", "patches", "signal_strength", "alpha", "pretrain", "unlearn", "method", "rho_scale",
          "pretrain_epochs", "epochs")  # fmt: skip
-FLOOR = {"test_error": 5e-4, "forget_error": 1e-2}  # added to an error whose log is fitted: none is exact by chance
+FLOOR = {"test_error": 5e-4, "forget_error": 1e-2}  # added to an error before its log is fitted: some are 0
 FOLDS = 10
 SHRINK_SCALE, SHRINK_SHIFT = 10.0, 30.0  # penalties of the two regressions
-FARTHEST = 4.0  # in scales: what a single setting can count in the shift
-MOVED = 0.1  # change of the predicted test error by unlearning: intervals are tried on either side of it, too
+FARTHEST = 4.0  # in scales: the largest influence of a single setting on the shift
+MOVED = 0.1  # change of the predicted test error by unlearning: coverage is also counted below and above it
 Rows = Sequence[Mapping[str, Any]]
 Line = tuple[float, np.ndarray]  # constant and slopes
 
@@ -46,9 +47,9 @@ def drawn_settings(count: int, seed: int) -> list[TheoryConfig]:
 def run_validity(store: Store, *, seeds: int = 20, first_seed: int = 0) -> Record:
     """Return the record of predictions against simulations, measuring it if the store has none.
 
-    Its arrays are the columns of a table, a row a setting: whether it is held out, for each of `QUANTITIES` prediction,
-    mean over seeds and its standard error, and the features of its interval. `models` has what was fitted, `coverage` a
-    row a quantity and region, counted on the held-out settings.
+    Its arrays are the columns of a table with one row for each setting: whether it is held out; prediction, mean over
+    seeds and standard error of each of `QUANTITIES`; the features of its interval. `models` holds the fitted models,
+    `coverage` one row for each quantity and region, counted on the held-out settings.
     """
     identity = {"version": VERSION, "seeds": seeds, "first_seed": first_seed}
     found = store.find(KIND, identity)
@@ -68,7 +69,7 @@ def run_validity(store: Store, *, seeds: int = 20, first_seed: int = 0) -> Recor
 
 
 def measure_errors(settings: Sequence[TheoryConfig], seeds: int, first_seed: int) -> list[dict[str, Any]]:
-    """Return a row a setting: its fields, the features of its intervals, prediction and simulation of each quantity."""
+    """Return one row for each setting: its fields, the features of its intervals, prediction and simulation."""
     settings = [setting.changed(seeds=seeds, first_seed=first_seed, checkpoint_every=10**6) for setting in settings]
     runs = simulate_many(settings, description=f"{len(settings)} settings", oracle=False)
     rows = []
@@ -94,10 +95,10 @@ def known_rows(rows: Rows, quantity: str) -> list[Mapping[str, Any]]:
 
 
 def fit(rows: Rows, quantity: str) -> ErrorModel:
-    """Return the model of a quantity's errors, with the factor that makes its intervals conformal.
+    """Return the model of a quantity's errors; its factor makes the intervals conformal.
 
-    The factor is the `ceil((k + 1) LEVEL)`-th smallest of k errors in units of their scale, each from a model that was
-    fitted without the tenth of the settings it belongs to (cross-conformal, Vovk 2015).
+    The factor is the `ceil((k + 1) LEVEL)`-th smallest of k errors in units of their scale. Each error comes from a
+    model fitted without that setting's tenth of the data (cross-conformal, Vovk 2015).
     """
     known = known_rows(rows, quantity)
     stage, metric = quantity.split(", ")
@@ -138,10 +139,10 @@ def _short(value: float) -> float:
 
 
 def coverage(rows: Rows, models: Mapping[str, ErrorModel]) -> list[dict[str, Any]]:
-    """Return for each quantity which share of settings lies in its interval, the median half-width and the score.
+    """Return for each quantity the share of settings inside their intervals, the median half-width and the score.
 
     The interval score (Gneiting and Raftery 2007) is `width + 2 / (1 - LEVEL) * (distance outside)`; lower is better.
-    After unlearning it is counted in three regions: everywhere, and where the predicted test error moved by at most
+    After unlearning there are three regions: all settings, and those whose predicted test error moved by at most
     `MOVED` or by more.
     """
     found = []
@@ -163,7 +164,7 @@ def coverage(rows: Rows, models: Mapping[str, ErrorModel]) -> list[dict[str, Any
 
 
 def _regions(rows: Rows, stage: str) -> dict[str, np.ndarray]:
-    """Return which rows lie in a region, by its name; those in which none lies are left out."""
+    """Return which rows lie in each region, by name; empty regions are left out."""
     regions = {"all": np.full(len(rows), True)}
     if stage == "final":
         before, after = (np.array([row[f"{one}, test_error, predicted"] for row in rows], float)

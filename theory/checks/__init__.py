@@ -1,0 +1,1 @@
+"""How near predictions and test errors are to the truth, and the intervals that follow from it."""

@@ -1,0 +1,1 @@
+"""What is measured of a network at a checkpoint: learning coefficients, errors, activations, attacks, curvature."""
