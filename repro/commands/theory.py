@@ -20,7 +20,7 @@ from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, draw_f
 from theory.config import SWEEP_NAMES, ClaimConfig, SweepConfig, TheoryConfig
 
 app = typer.Typer(help="Exact theory of the two-layer network, at any dimension.", rich_markup_mode="rich")
-CELL = ("signal_strength", "pretrain", "unlearn")
+OTHERWISE = ("signal_strength", "pretrain", "unlearn")  # an option of its own, or every rule in turn
 MASK = ("mask_fraction", "mask_refresh")  # of Sharp MinMax, which only sweeps and claims run
 MEASURED = ("curvature", "attacks")  # what a simulation measures where it is asked to
 # Forget error always stands beside test error: the model that forgot nothing has the best test error.
@@ -65,7 +65,7 @@ AllFiles = Annotated[bool, typer.Option("--all-files", help="Draw PDF and CSV to
 
 
 @app.callback(invoke_without_command=True)
-@with_settings(TheoryConfig, skip=(*CELL, *MASK), panels=PANELS)
+@with_settings(TheoryConfig, skip=(*OTHERWISE, *MASK), panels=PANELS)
 def theory(
     config: TheoryConfig, context: typer.Context, signal_strength: Strength = None, signal_norm: Norm = None,
     rho: Rho = None, pretrain_rho: PretrainRho = None,
@@ -160,7 +160,7 @@ def _with_error(mean: float | None, error: float | None) -> str:
 
 @app.command()
 @with_settings(
-    TheoryConfig, skip=(*CELL, *MASK, *MEASURED, "seeds", "first_seed", "draw", "probe_rho_scale"), panels=PANELS
+    TheoryConfig, skip=(*OTHERWISE, *MASK, *MEASURED, "seeds", "first_seed", "draw", "probe_rho_scale"), panels=PANELS
 )
 def predict(
     config: TheoryConfig, context: typer.Context, signal_strength: Strength = None, signal_norm: Norm = None,
@@ -194,7 +194,7 @@ def _predicted(name: str, values: dict[str, Any]) -> str:
 @app.command()
 @with_settings(
     TheoryConfig,
-    skip=(*CELL, *MASK, *MEASURED, "alpha", "checkpoint_every", "stop_forget_error", "probe_rho_scale"),
+    skip=(*OTHERWISE, *MASK, *MEASURED, "alpha", "checkpoint_every", "stop_forget_error", "probe_rho_scale"),
     panels=PANELS,
 )
 def alpha(

@@ -148,21 +148,21 @@ def attacks_section(membership: Mapping[str, Any], relearning: Mapping[str, Any]
                        table="\n".join(lines))  # fmt: skip
 
 
-TEXT = """## What attacks find of F
+TEXT = """## Attacks on F
 
-Two attacks on networks that NegGrad has brought to a forget error of {level} (alpha = {alpha}, s = {s}, {seeds} seeds;
-`fig-theory-attacks` has other strengths). Radii are in units of rho_th. Where the retrained model has a lower forget
-error than that, they have forgotten more than they should. "Not measured" means that fewer than half of the seeds
+Two attacks on networks after NegGrad, at a forget error of {level} (alpha = {alpha}, s = {s}, {seeds} seeds;
+`fig-theory-attacks` has other strengths). Radii are in units of rho_th. If the retrained model has a lower forget
+error, these networks have forgotten more than they should. "Not measured" means that fewer than half of the seeds
 forget as much.
 
 - *Membership* by the margin or the loss. The AUC is the probability that a forget image has a larger margin than a
-  fresh one, exact but for a quadrature whose error is in the record. The retrained model must have 0.5, chance. Below
-  it forget images look worse than fresh ones, which gives them away as well. An AUC near 0.5 is not enough: forget
-  images far above all fresh ones and others far below them cancel.
-- *Relearning* by gradient descent on F alone, at the learning rate of training: median of the epochs until no forget
-  image is wrong, and the share of seeds that get there within {most} epochs, where it is not all. A network that takes
-  longer than the retrained one shows that it saw F. Its neurons may hold noise of F against the label, or none of them
-  may see some image; this was not measured.
+  fresh image. It is exact except for a quadrature, whose error is in the record. The retrained model must have 0.5,
+  which is chance. Below 0.5 forget images look worse than fresh ones, which also reveals them. An AUC near 0.5 is not
+  enough: forget images far above all fresh ones may cancel others far below.
+- *Relearning* by gradient descent on F alone, at the learning rate of training. The table has the median of the epochs
+  until no forget image is wrong. If some seeds need more than {most} epochs, it also has the share of seeds that need
+  fewer. A network that takes longer than the retrained one shows that it saw F. Its neurons may hold noise of F against
+  the label, or no neuron may see some image; this was not measured.
 
 {table}
 """

@@ -168,9 +168,9 @@ Each row is a law of the two-layer network, and how well it holds. `repro theory
 records of `repro theory claims`, measured on {seeds} seeds.
 
 - The answer says whether the paper's claim holds inside its hypothesis. A law that is no claim of the paper has none.
-- An exponent or value has its 95 % interval in brackets. It is that of the typical setting.
-- The largest error is relative, over as many boundaries or settings as the brackets say. For survival it is a
-  difference of two shares.
+- The exponent or value is measured in the typical setting; its 95 % interval is in brackets.
+- The largest error is relative; the number of boundaries or settings is in brackets. For survival it is a difference of
+  two shares.
 """
 NOTES = """## Notation
 
@@ -186,11 +186,11 @@ NOTES = """## Notation
 
 ## Which start Theorem 3.2 needs
 
-A test output is wrong where its noise exceeds the signal. Learned noise has the standard deviation
+A test output is wrong if its noise exceeds the signal. Learned noise has the standard deviation
 V sqrt(a n / (2 d)) for each neuron, which falls as d^(-1/2). The noise of the random start has sigma_0 sigma_p sqrt(d).
 Their ratio r grows as sigma_0 d. The boundary is constant in s while r is small. Beyond r of about 2 it grows as
 sqrt(r): at sigma_0 ~ d^(-1/2) and fixed epochs, \\|phi\\|* then grows as d^(1/2). So the theorem needs
-sigma_0 = O(1 / d) for all d. With sigma_0 ~ d^(-3/4) it holds as long as r stays below 2.
+sigma_0 = O(1 / d) for all d. With sigma_0 ~ d^(-3/4) it holds as long as r is below 2.
 
 ## What ASAM is
 
@@ -198,7 +198,7 @@ ASAM measures its perturbation in units of the weights: eps_a = rho' |w_a|^2 g_a
 each neuron a. This is the largest ascent of the linearized loss under sum_a |eps_a|^2 / |w_a|^2 <= rho'^2. It lies in
 the span of signals and noise, so the reduced state follows it exactly.
 
-1. Where every neuron has the length c, the sums cancel: eps = c rho' g / |g|. ASAM is SAM at radius c rho'.
+1. If every neuron has the length c, the sums cancel: eps = c rho' g / |g|. ASAM is SAM at radius c rho'.
 2. At the random start |w_a| = sigma_0 sqrt(d) (1 + O(d^(-1/2))). So ASAM at rho' = rho / (sigma_0 sqrt(d)) is SAM at
    radius rho, up to d^(-1/2). This rho' is the unit of `rho_scale` for ASAM.
 3. ASAM by entry scales by |w_ai|. Its move of a preactivation is sum_i w_ai^2 g_ai xi_i. At the random start the

@@ -142,7 +142,7 @@ def scaling_section(result: Mapping[str, Any]) -> str:
         lines.append(f"| {' | '.join([*place, *numbers, *told])} |")
     middle = f"d = {min(DIMENSIONS):,} to {max(DIMENSIONS):,}"
     return TEXT.format(seeds=result["seeds"], near=middle, far=f"d = {FAR[0]:,} to {FAR[1]:,}",
-                       starts="; ".join(f"{size:g} where a = {a:g}" for a, size in STARTS.items()), middle=MIDDLE,
+                       starts="; ".join(f"{size:g} for a = {a:g}" for a, size in STARTS.items()), middle=MIDDLE,
                        table="\n".join(lines), told="\n".join(wrap(_disagreement(result["rows"]), 118)))  # fmt: skip
 
 
@@ -156,9 +156,9 @@ def _disagreement(rows: Sequence[Mapping[str, Any]]) -> str:
     if not ratios:
         return "No corner has both exponents."
     return (
-        f"Where mean field and simulation differ: the exponent of the mean field lies inside the interval at {inside} "
-        f"of {len(there)} corners. It is off by {np.median(off):.3f} (median) and {max(off):.3f} (largest). Its "
-        f"boundary is {min(ratios):.2f} to {max(ratios):.2f} times the simulated one."
+        f"Differences between mean field and simulation: the exponent of the mean field lies inside the interval at "
+        f"{inside} of {len(there)} corners. It is off by {np.median(off):.3f} (median) and {max(off):.3f} (largest). "
+        f"Its boundary is {min(ratios):.2f} to {max(ratios):.2f} times the simulated one."
     )
 
 
@@ -169,35 +169,35 @@ def _digits(value: float | None) -> str:
 TEXT = """## How the boundary scales
 
 Let the start follow `sigma_0 ~ d^(-a)`, the epochs of pretraining `d^b` and the samples `n ~ d^c`. The learning rate
-follows 1/d, and the batch stays. How does `|phi|*`, the signal at test error 0.1, move with d? For a from 1/2 to 1 and
-b and c from 0 to 1/2:
+follows 1/d, and the batch size is fixed. How does `|phi|*`, the signal at test error 0.1, move with d? For a from 1/2
+to 1 and b and c from 0 to 1/2:
 
 1. *Drives.* The steps N are epochs times n / B, so `N ~ d^(b+c)`. Then `Y ~ |phi|^2 d^(b+c-1)` and `X ~ d^b`.
 2. *What SGD learns.* The output f grows as log X, which has no power of d. So does V. Near the boundary Y is below X
    (step 4), and `kappa = f 2Y / (2Y + X) ~ Y / X ~ |phi|^2 d^(c-1)`.
-3. *Noise of a test output.* Learned noise is `V sqrt(n/d) ~ d^((c-1)/2)`. That of the start is
+3. *Noise of a test output.* Learned noise is `V sqrt(n/d) ~ d^((c-1)/2)`. The noise of the start is
    `sigma_0 sqrt(d) ~ d^(1/2-a)`.
 4. *Boundary of SGD.* The signal must outgrow the larger noise: `|phi|^2 d^(c-1) ~ d^max((c-1)/2, 1/2-a)`. So the
-   exponent of `|phi|*` is the larger of `(1-c)/4` and `3/4 - (a+c)/2`. The start decides where `a + c/2 < 1`. Epochs
-   count only through log X: where learned noise decides, it cancels; where the start does, it lowers the exponent by
+   exponent of `|phi|*` is the larger of `(1-c)/4` and `3/4 - (a+c)/2`. The start decides if `a + c/2 < 1`. Epochs
+   enter only through log X. If learned noise decides, log X cancels; if the start decides, it lowers the exponent by
    about `b / (2f)`.
-5. *Boundary of SAM.* At rho_th it learns signal as if alone, `f + e^f = 1 + 2Y` and `kappa = f`. At the boundary kappa
-   does not grow with d, hence `kappa ~ Y ~ |phi|^2 d^(b+c-1)`. It learns little noise. We take V as constant in d and
-   in epochs, so that the powers of step 3 remain. The signal must outgrow the same noise, and each exponent is that of
-   SGD less `b/2`: more epochs lower SAM's boundary, and not SGD's.
+5. *Boundary of SAM.* At rho_th SAM learns signal as if there were no noise: `f + e^f = 1 + 2Y` and `kappa = f`. At the
+   boundary kappa does not grow with d, so `kappa ~ Y ~ |phi|^2 d^(b+c-1)`. SAM learns little noise. We assume that V is
+   constant in d and in epochs, so that the powers of step 3 remain. The signal must outgrow the same noise. So each
+   exponent is `b/2` smaller than for SGD: more epochs lower SAM's boundary, but not SGD's.
 
-A first version of step 5 left out what SAM learns from noise, and gave `3/4 - (a+b+c)/2` everywhere. The mean field far
-out contradicted it at a = 1, c = 1/2, where the noise of the start comes down to what SAM learns. The constant V is not
-derived. The last column supports it where a = 1, or where b = 0. It does not where a = b = 1/2: there SAM's V grows
-about as d^0.2. The start decides in those corners, and no exponent rests on V.
+A first version of step 5 ignored the noise that SAM learns, and gave `3/4 - (a+b+c)/2` everywhere. The mean field at
+large d contradicted it at a = 1, c = 1/2, where the noise of the start is as small as the learned noise. The constant V
+is not derived. The last column supports it if a = 1 or b = 0, but not at a = b = 1/2: there SAM's V grows about as
+d^0.2. In those corners the start decides, and no exponent depends on V.
 
-The table puts the derived exponent beside that of the mean field and of the exact simulation, over {near}.
-All have the default epochs and samples at d = {middle}, and `sigma_0 sqrt(d)` there is {starts}.
-Simulated exponents have 95 % bootstrap intervals over {seeds} seeds. Nothing is fitted to what is reported. Far out
-({far}) the mean field alone shows what is left of corrections to the powers.
-The largest error is that of the mean field's `|phi|*` against the simulated one. The last column is r at the boundary,
-at the first and the last d where every seed has learned noise. Far above 1 the start alone decides, far below 1 learned
-noise.
+The table compares the derived exponent with the mean field and with the exact simulation, over {near}.
+All rows have the default epochs and samples at d = {middle}, and `sigma_0 sqrt(d)` there is {starts}.
+Simulated exponents have 95 % bootstrap intervals over {seeds} seeds. Nothing is fitted to these results. At larger d
+({far}) the mean field alone shows the remaining corrections to the powers.
+The largest error compares the mean field's `|phi|*` with the simulated one. The last column is r at the boundary, at
+the first and the last d at which every seed has learned noise. Far above 1 the start alone decides, far below 1 learned
+noise does.
 
 {table}
 
