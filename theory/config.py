@@ -52,18 +52,18 @@ class TheoryConfig:
                            low=2)  # fmt: skip
     sigma_p: float = setting(1.0, "Standard deviation of a noise coordinate", symbol="sigma_p", unit="input units",
                              low=0.0, open_low=True)  # fmt: skip
-    noise_patches: str = setting("repeated", "Noise of a sample's P-1 patches: one vector repeated, or one each",
+    noise_patches: str = setting("repeated", "Noise of a sample's P-1 patches: one repeated vector, or a vector each",
                                  choices=NOISE_PATCHES)  # fmt: skip
     noise: str = setting("orthogonal", "Noise model: orthogonal to the signal, or plain", choices=NOISES)
     draw: str = setting("bartlett", "How inner products are drawn: Bartlett decomposition, or explicit d-dim vectors",
                         choices=DRAWS)  # fmt: skip
-    labels: str = setting("iid", "Labels: each drawn by itself, or as many of one sign as of the other",
+    labels: str = setting("iid", "Labels: drawn independently, or equally many of each sign",
                           choices=LABELS)  # fmt: skip
     forget_angle: float = setting(
         0.0, "Angle between the signals of retain and forget samples; both have length |phi|", unit="degrees",
         low=0.0, high=180.0)  # fmt: skip
     label_noise: float = setting(
-        0.0, "Share of training labels that are flipped, of all n to the nearest sample; the data keep their signal",
+        0.0, "Share of training labels that are flipped, to the nearest sample; the data keep their signal",
         unit="share", low=0.0, high=1.0)  # fmt: skip
     activation_power: float = setting(1.0, "Activation relu(x)^q", symbol="q", unit="dimensionless", low=1.0,
                                       high=10.0)  # fmt: skip
@@ -71,12 +71,12 @@ class TheoryConfig:
                                    symbol="sigma_0 sqrt(d)", unit="dimensionless", low=0.0, open_low=True,
                                    high=1e150)  # fmt: skip
     eta_scale: float = setting(40.0, "Learning rate eta = scale / d", symbol="eta d", unit="dimensionless", low=0.0)
-    momentum: float = setting(0.0, "Momentum of pretraining and of unlearning, which begins at rest", symbol="mu",
+    momentum: float = setting(0.0, "Momentum of pretraining and of unlearning; each begins with zero velocity", symbol="mu",
                               unit="dimensionless", low=0.0, high=1.0, open_high=True)  # fmt: skip
     weight_decay: float = setting(0.0, "Weight decay of pretraining and of unlearning, added to the gradient",
                                   symbol="lambda", unit="loss per squared weight", low=0.0)  # fmt: skip
     sharpness_batch: int = setting(
-        0, "m-sharpness: samples of a part of the batch that has a SAM perturbation of its own; 0 is the whole batch",
+        0, "m-sharpness: samples in each part of a batch with a separate SAM perturbation; 0: the whole batch",
         unit="count", low=0)  # fmt: skip
     batch_size: int = setting(10, "Batch size of pretraining; it also enters rho_th", symbol="B", unit="count", low=1)
     retain_batch: int = setting(8, "Retain samples of an unlearning batch", symbol="B_R", unit="count", low=1)
@@ -84,12 +84,12 @@ class TheoryConfig:
     alpha: float = setting(0.9, "Weight of the retain loss; the forget loss has 1 - alpha", symbol="alpha",
                            unit="dimensionless", low=0.0, high=1.0)  # fmt: skip
     pretrain: str = setting("sgd", "Rule of pretraining, or a schedule such as 'sam:25, sgd'; sam-0.5 is SAM at half "
-                            "rho_th, sam takes pretrain_rho_scale; asam likewise")  # fmt: skip
+                            "rho_th, sam uses pretrain_rho_scale; the same for asam")  # fmt: skip
     pretrain_epochs: int = setting(100, "Epochs of pretraining", symbol="E_0", unit="epochs", low=0)
     pretrain_rho_scale: float = setting(1.0, "SAM radius of pretraining in units of rho_th", symbol="rho_0 / rho_th",
                                         unit="dimensionless", low=0.0)  # fmt: skip
     pretrain_stop_loss: float | None = setting(
-        None, "Pretraining ends at the first checkpoint with a mean training loss at or below this", unit="nats",
+        None, "Pretraining ends at the first checkpoint with a mean training loss of at most this value", unit="nats",
         low=0.0)  # fmt: skip
     unlearn: str = setting("sgd", "Rule of unlearning", choices=UNLEARN_RULES)
     method: str = setting("neggrad", "Unlearning method", choices=METHODS)
@@ -98,13 +98,13 @@ class TheoryConfig:
                                symbol="rho / rho_th", unit="dimensionless", low=0.0)  # fmt: skip
     probe_rho_scale: float = setting(1.0, "Radius, in units of rho_th, at which perturbed activations are measured",
                                      symbol="rho_probe / rho_th", unit="dimensionless", low=0.0)  # fmt: skip
-    mask_fraction: float = setting(0.5, "Share of neurons, by forget gradient, that Sharp MinMax gives to forgetting",
+    mask_fraction: float = setting(0.5, "Share of neurons, by largest forget gradient, that Sharp MinMax uses to forget",
                                    unit="dimensionless", low=0.0, high=1.0)  # fmt: skip
     mask_refresh: int = setting(5, "Epochs between two neuron masks of Sharp MinMax; 0 keeps the first", unit="epochs",
                                 low=0)  # fmt: skip
-    stop_forget_error: float | None = setting(None, "Stop at the first checkpoint with this forget error", unit="share",
+    stop_forget_error: float | None = setting(None, "Stop at the first checkpoint with at least this forget error", unit="share",
                                               low=0.0, high=1.0)  # fmt: skip
-    checkpoint_every: int = setting(5, "Checkpoint spacing up to epoch 100; 4x that to 500, then 10x", unit="epochs",
+    checkpoint_every: int = setting(5, "Epochs between checkpoints up to epoch 100; 4 times as many up to 500, then 10 times", unit="epochs",
                                     low=1)  # fmt: skip
     directions: int = setting(512, "Points of the quadrature of the test error, a power of two", unit="count", low=4)
     curvature: bool = setting(False, "Measure top eigenvalue and trace of the Hessian of the retain loss")
@@ -362,7 +362,7 @@ class ClaimConfig:
     """
 
     claim: str = setting("", "Identifier of the claim")
-    version: int = setting(1, "Version of the claims' analyses; records of another are made anew", low=1)
+    version: int = setting(1, "Version of the claims' analyses; another version needs new records", low=1)
     seeds: int = setting(20, "Independent seeds of every setting", unit="count", low=2)
     first_seed: int = setting(0, "First seed", low=0)
 

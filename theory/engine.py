@@ -30,7 +30,6 @@ from theory.training import (
     NetworkState,
     NeuronRule,
     Schedule,
-    Velocity,
     copy_state,
     forgetting_schedule,
     make_rule,
@@ -370,7 +369,7 @@ def train(seed: Seed, config: TheoryConfig, state: NetworkState, plan: StagePlan
 
 def advance(
     drawn: Draw, state: NetworkState, schedule: Schedule, rule: NeuronRule, steps: tuple[int, int],
-    velocity: Velocity | None,
+    velocity: NetworkState | None,
 ) -> int:  # fmt: skip
     """Advance one network and its velocity in place; return the step whose output left the finite range, or -1.
 
@@ -380,15 +379,12 @@ def advance(
 
     if rule.scaled != BY_ENTRY:
         return dynamics.advance_network(drawn.problem, state, schedule, rule, *steps, velocity, drawn.start)
-    draws, weights, moving = plain.Draws.of([drawn]), plain.Networks.of([[state]]), None
-    if velocity is not None:
-        moving = plain.Networks.of([[NetworkState(*velocity[:4], state.mask, velocity.share)]])
-    diverged_at = int(plain.advance_networks(draws, weights, [schedule], [rule], *steps, moving)[0, 0])
-    moved = [(state, weights)] + ([] if velocity is None or moving is None else [(velocity, moving)])
-    for one, nets in moved:
-        found = nets.states(draws)[0][0]
-        for name, array in one._asdict().items():
-            array[:] = getattr(found, name)
+    draws, states = plain.Draws.of([drawn]), [state] if velocity is None else [state, velocity]
+    nets, *moving = (plain.Networks.of([[one]]) for one in states)
+    diverged_at = int(plain.advance_networks(draws, nets, [schedule], [rule], *steps, *moving)[0, 0])
+    for one, moved in zip(states, (nets, *moving), strict=True):
+        for array, values in zip(one, moved.states(draws)[0][0], strict=True):
+            array[:] = values
     return diverged_at
 
 

@@ -52,21 +52,12 @@ def copy_state(state: NetworkState) -> NetworkState:
     return NetworkState(*(array.copy() for array in state))
 
 
-class Velocity(NamedTuple):
-    """Momentum's buffer in the coordinates of the weights it moves; shapes as in `NetworkState`."""
+def zero_velocity(config: TheoryConfig, state: NetworkState) -> NetworkState | None:
+    """Return the velocity at the start of a stage, zero; None if training has neither momentum nor weight decay.
 
-    u: np.ndarray
-    V: np.ndarray
-    p: np.ndarray
-    q: np.ndarray
-    share: np.ndarray
-
-
-def zero_velocity(config: TheoryConfig, state: NetworkState) -> Velocity | None:
-    """Return the velocity at the start of a stage, zero; None if training has neither momentum nor weight decay."""
-    if not config.inertial:
-        return None
-    return Velocity(*(np.zeros_like(getattr(state, name)) for name in Velocity._fields))
+    It has the coordinates of a state; its mask is not used.
+    """
+    return NetworkState(*map(np.zeros_like, state)) if config.inertial else None
 
 
 def phases_between(phases: Sequence[tuple[Any, int]], first: int, last: int) -> list[tuple[Any, int, int]]:

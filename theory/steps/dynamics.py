@@ -43,7 +43,7 @@ import numpy as np
 from theory.compiled import apart, compiled, inlined
 from theory.draw import InitialWeights, Problem
 from theory.measures.metrics import ActivationNumbers
-from theory.training import ALL, EXPONENT_LIMIT, FORGET, LANES, UNSCALED, NetworkState, NeuronRule, Schedule, Velocity
+from theory.training import ALL, EXPONENT_LIMIT, FORGET, LANES, UNSCALED, NetworkState, NeuronRule, Schedule
 
 
 class StepArrays(NamedTuple):
@@ -75,7 +75,7 @@ class StepArrays(NamedTuple):
 
 def advance_network(
     problem: Problem, state: NetworkState, schedule: Schedule, rule: NeuronRule, first: int, last: int,
-    velocity: Velocity | None = None, start: InitialWeights | None = None,
+    velocity: NetworkState | None = None, start: InitialWeights | None = None,
 ) -> int:  # fmt: skip
     """Take steps `first` to `last - 1` in place; with momentum or weight decay the velocity is updated too.
 
@@ -467,19 +467,22 @@ def _apply(problem, moved, samples, eta, grad, work):
                 V[a, k] -= eta * other * (overlap[1, k] - overlap[0, k])
 
 
+@inlined
+def _coordinates(state):
+    return state.u, state.V, state.p, state.q, state.share
+
+
 @apart
 def _drag(velocity, state, rule):
     """Begin a step of momentum: `B <- mu B + lambda X`."""
-    weights = state.u, state.V, state.p, state.q, state.share
-    for buffer, values in zip(velocity, weights):  # noqa: B905 - compiled code has no strict zip
+    for buffer, values in zip(_coordinates(velocity), _coordinates(state)):  # noqa: B905 - compiled: no strict zip
         buffer[:] = rule.momentum * buffer + rule.decay * values
 
 
 @apart
 def _coast(velocity, state, eta):
     """End a step of momentum: `X <- X - eta B`."""
-    weights = state.u, state.V, state.p, state.q, state.share
-    for buffer, values in zip(velocity, weights):  # noqa: B905
+    for buffer, values in zip(_coordinates(velocity), _coordinates(state)):  # noqa: B905
         values[:] -= eta * buffer
 
 

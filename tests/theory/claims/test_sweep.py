@@ -25,7 +25,7 @@ def test_a_sweep_is_one_table_with_a_row_a_cell(store):
     assert record.result["rows"] == 2 * 2 * 2 * 3  # strengths, alphas, pretrainings, rules
     assert all(len(column) == record.result["rows"] for column in columns.values())
     assert set(columns["signal_strength"]) == {0.5, 1.0}
-    for place, cell in enumerate(sweeps._cells_of(sweeps.with_axes("odds", TINY), BASE.changed(seeds=2))):
+    for place, cell in enumerate(sweeps._settings_of(sweeps.with_axes("odds", TINY), BASE.changed(seeds=2))):
         expected = ends([cell])[cell]
         assert {name: columns[name][place] for name in expected} == pytest.approx(expected)
     table = pq.read_table(store.root / "sweeps" / f"{record.run_id}.parquet")
@@ -49,7 +49,7 @@ def test_a_table_that_is_damaged_or_of_another_record_is_named_and_written_anew(
 
 def test_a_sweep_and_a_claim_read_the_same_cells(store, monkeypatch):
     run_sweep("odds", TINY, store, base=BASE)
-    (strong, *_) = [cell for cell in sweeps._cells_of(SWEEPS["odds"], BASE.changed(seeds=2))
+    (strong, *_) = [cell for cell in sweeps._settings_of(SWEEPS["odds"], BASE.changed(seeds=2))
                     if cell.signal_strength == 1.4]  # fmt: skip
     trajectories.run_settings([strong], store)
     monkeypatch.setattr(trajectories, "simulate_many", None)  # would be called for a cell that is not there
