@@ -71,8 +71,8 @@ class TheoryConfig:
                                    symbol="sigma_0 sqrt(d)", unit="dimensionless", low=0.0, open_low=True,
                                    high=1e150)  # fmt: skip
     eta_scale: float = setting(40.0, "Learning rate eta = scale / d", symbol="eta d", unit="dimensionless", low=0.0)
-    momentum: float = setting(0.0, "Momentum of pretraining and of unlearning; each begins with zero velocity", symbol="mu",
-                              unit="dimensionless", low=0.0, high=1.0, open_high=True)  # fmt: skip
+    momentum: float = setting(0.0, "Momentum of pretraining and of unlearning; each begins with zero velocity",
+                              symbol="mu", unit="dimensionless", low=0.0, high=1.0, open_high=True)  # fmt: skip
     weight_decay: float = setting(0.0, "Weight decay of pretraining and of unlearning, added to the gradient",
                                   symbol="lambda", unit="loss per squared weight", low=0.0)  # fmt: skip
     sharpness_batch: int = setting(
@@ -98,14 +98,14 @@ class TheoryConfig:
                                symbol="rho / rho_th", unit="dimensionless", low=0.0)  # fmt: skip
     probe_rho_scale: float = setting(1.0, "Radius, in units of rho_th, at which perturbed activations are measured",
                                      symbol="rho_probe / rho_th", unit="dimensionless", low=0.0)  # fmt: skip
-    mask_fraction: float = setting(0.5, "Share of neurons, by largest forget gradient, that Sharp MinMax uses to forget",
+    mask_fraction: float = setting(0.5, "Share of neurons, by forget gradient, that Sharp MinMax uses to forget",
                                    unit="dimensionless", low=0.0, high=1.0)  # fmt: skip
     mask_refresh: int = setting(5, "Epochs between two neuron masks of Sharp MinMax; 0 keeps the first", unit="epochs",
                                 low=0)  # fmt: skip
-    stop_forget_error: float | None = setting(None, "Stop at the first checkpoint with at least this forget error", unit="share",
-                                              low=0.0, high=1.0)  # fmt: skip
-    checkpoint_every: int = setting(5, "Epochs between checkpoints up to epoch 100; 4 times as many up to 500, then 10 times", unit="epochs",
-                                    low=1)  # fmt: skip
+    stop_forget_error: float | None = setting(None, "Stop at the first checkpoint with at least this forget error",
+                                              unit="share", low=0.0, high=1.0)  # fmt: skip
+    checkpoint_every: int = setting(5, "Epochs between checkpoints up to epoch 100; 4 times as many up to 500, then 10",
+                                    unit="epochs", low=1)  # fmt: skip
     directions: int = setting(512, "Points of the quadrature of the test error, a power of two", unit="count", low=4)
     curvature: bool = setting(False, "Measure top eigenvalue and trace of the Hessian of the retain loss")
     attacks: bool = setting(False, "Measure the membership attack on F, and the epochs until F is learned again")
