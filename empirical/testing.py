@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from empirical.data.forget import choose_forget
 from empirical.runs.evaluations import make_evaluation, numbers_of
 from empirical.runs.experiment import Experiment, Models, prepare, train_models
+from empirical.runs.resources import Resources, use_threads
 from empirical.runs.unlearning import build_method, check_run
-from empirical.runs.workspace import Workspace, use_threads
 from empirical.settings.keys import ordered_metrics
 from empirical.settings.run_config import RunConfig
 from empirical.training.rules import RuleContext, build_rule
@@ -23,7 +23,7 @@ TINY = RunConfig(
 )  # fmt: skip
 
 
-def check_method(name: str, rule: str, workspace: Workspace) -> None:
+def check_method(name: str, rule: str, resources: Resources) -> None:
     """Train an epoch with a method and a rule, and check the method.
 
     Its loss parts must include `all`, at least one weight must move, and no weight may become infinite.
@@ -37,7 +37,7 @@ def check_method(name: str, rule: str, workspace: Workspace) -> None:
     method = build_method(config)
     if "all" not in method.parts:
         raise reject(f"{name}.parts", method.parts, "a tuple that holds 'all'")
-    models = train_models(prepare(workspace.identified(config), workspace))
+    models = train_models(prepare(resources.identified(config), resources))
     before, after = (list(stage.network.model.parameters()) for stage in (models.original, models.unlearned))
     if all(torch.equal(a, b) for a, b in zip(before, after, strict=True)):
         raise reject(f"{name} x {rule}", "no weight moved", "an update")
@@ -75,20 +75,20 @@ def check_rule(label: str) -> None:
         raise reject(f"rule {label}", "weights that moved", "a rule that leaves the weights to the optimizer")
 
 
-def check_metric(name: str, workspace: Workspace, **settings: Any) -> dict[str, Any]:
+def check_metric(name: str, resources: Resources, **settings: Any) -> dict[str, Any]:
     """Run a metric (after the metrics it needs) twice on a finished run and return its numbers and arrays.
 
     It must give the same numbers both times and not change the weights of the unlearned model.
 
     Args:
-        name: name of the metric; workspace: workspace of the run.
+        name: name of the metric; resources: resources of the run.
         settings: settings of the run that differ from `TINY`, such as the model.
 
     Raises:
         ConfigError: if a check fails.
     """
     use_threads(1)
-    experiment = prepare(workspace.identified(replace(TINY, landscape_points=3, **settings)), workspace)
+    experiment = prepare(resources.identified(replace(TINY, landscape_points=3, **settings)), resources)
     models = train_models(experiment)
     weights = [weight.detach().clone() for weight in models.unlearned.network.model.parameters()]
     (first, arrays), (second, others) = (_measured(name, experiment, models) for _ in range(2))

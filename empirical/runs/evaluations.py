@@ -34,7 +34,7 @@ def measure(experiment: Experiment, models: Models) -> dict[str, str]:
     Raises:
         Overflowed: when a model's logits are not finite: no metric is defined on them.
     """
-    store, found = experiment.workspace.store, {}
+    store, found = experiment.resources.store, {}
     checksums = models.checksums()
     evaluation: Evaluation | None = None
     numbers: dict[str, Any] = {}
@@ -45,7 +45,7 @@ def measure(experiment: Experiment, models: Models) -> dict[str, str]:
             evaluation.result.update(numbers)
             result, arrays = numbers_of(name, evaluation)
             result |= evaluation.scope
-            provenance = experiment.workspace.provenance(weights=checksums)
+            provenance = experiment.resources.provenance(weights=checksums)
             record = store.save_evaluation(key, result=result, arrays=arrays, provenance=provenance)
         numbers |= record.result
         found[name] = record.run_id
@@ -81,7 +81,7 @@ def make_evaluation(experiment: Experiment, models: Models) -> Evaluation:
     broken = [role for role, sides in outputs.items() if not sides.finite()]
     if broken:
         raise Overflowed(broken)
-    config, workspace, images = experiment.config, experiment.workspace, experiment.images
+    config, resources, images = experiment.config, experiment.resources, experiment.images
     seed = derive_seed(config.seed, "evaluate", config.unlearn_seed)
     networks["random"] = lambda: experiment.new_network(seed)
     networks["initial"] = experiment.initial
@@ -90,9 +90,9 @@ def make_evaluation(experiment: Experiment, models: Models) -> Evaluation:
     estimate = config_for(config)  # the shadows of an attack
     settings = (config.fidelity, *(getattr(config, name) for name in settings_of_metrics()), estimate)
     return Evaluation(
-        config, images, experiment.split, outputs, networks, workspace.train_images(config), seed,
-        shadows=SubsetModels(estimate, workspace.alone()).shadows,
-        key=(*shared, seed, *settings, config.rows_measured), shared=workspace.remember,
+        config, images, experiment.split, outputs, networks, resources.train_images(config), seed,
+        shadows=SubsetModels(estimate, resources.alone()).shadows,
+        key=(*shared, seed, *settings, config.rows_measured), shared=resources.remember,
     ).as_asked()  # fmt: skip
 
 
@@ -107,17 +107,17 @@ def _network(stage: Trained) -> Network:
 
 
 def _outputs(experiment: Experiment, stage: Trained, *, shared: bool) -> ModelOutputs:
-    images, split, workspace = experiment.images, experiment.split, experiment.workspace
+    images, split, resources = experiment.images, experiment.split, experiment.resources
 
     def make() -> ModelOutputs:
-        return model_outputs(stage.network, images, split=split, folder=workspace.store.root)
+        return model_outputs(stage.network, images, split=split, folder=resources.store.root)
 
     if not shared:
         return make()
     # Of many images, features are kept of a part that belongs to the forget set.
     part = "" if featured_rows(len(images.train_labels), split) is None else split.identity
     key = ("outputs", stage.stage_id, experiment.config.n_test, *_seen(experiment.config), part)
-    return workspace.remember(key, make)
+    return resources.remember(key, make)
 
 
 def finite(numbers: Mapping[str, Any]) -> dict[str, Any]:

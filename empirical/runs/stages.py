@@ -17,7 +17,7 @@ from empirical.data.images import ImageSet
 from empirical.methods.retain import Retrain
 from empirical.models.network import Network, drawing_from
 from empirical.registry import load as load_registered
-from empirical.runs.workspace import Workspace
+from empirical.runs.resources import Resources
 from empirical.settings.keys import StageKey
 from empirical.settings.rule_labels import parse_legs
 from empirical.settings.run_config import RunConfig
@@ -49,28 +49,28 @@ class Trained:
     checksum: str | None = None
 
 
-def train_afresh(config: RunConfig, workspace: Workspace, key: StageKey, rows: np.ndarray, seed: int) -> Trained:
+def train_afresh(config: RunConfig, resources: Resources, key: StageKey, rows: np.ndarray, seed: int) -> Trained:
     """Return a model trained on some rows from fresh weights, by the rules and hyperparameters of its key."""
-    with workspace.lease(key.id):
-        images = workspace.dataset(config)
-        network = build_network(config, images, seed=seed, device=workspace.device)
-        if known := read_stage(workspace, key, network):
+    with resources.lease(key.id):
+        images = resources.dataset(config)
+        network = build_network(config, images, seed=seed, device=resources.device)
+        if known := read_stage(resources, key, network):
             return known
-        held = workspace.train_images(config)
+        held = resources.train_images(config)
         legs = parse_legs(key.rule, key.hyperparameters.epochs)
         rule, *later = (build_rule(label, RuleContext(list)) for label, _ in legs)
         begins = itertools.accumulate(epochs for _, epochs in legs[:-1])
         stage = Stage(
-            Retrain(), rule, row_sets(images, key.hyperparameters, rows, rows[:0], device=workspace.device),
+            Retrain(), rule, row_sets(images, key.hyperparameters, rows, rows[:0], device=resources.device),
             key.hyperparameters, held, augmentation(config, held.dtype), seed,
-            later=dict(zip(begins, later, strict=True)), group=workspace.group,
+            later=dict(zip(begins, later, strict=True)), group=resources.group,
         )  # fmt: skip
-        return train_stage(workspace, key, network, stage)
+        return train_stage(resources, key, network, stage)
 
 
-def read_stage(workspace: Workspace, key: StageKey, network: Network) -> Trained | None:
+def read_stage(resources: Resources, key: StageKey, network: Network) -> Trained | None:
     """Return a stage that the store has, its weights loaded into a network; None if it has none, or damaged ones."""
-    found = workspace.group.tell(lambda: workspace.store.read_model(key.id))
+    found = resources.group.tell(lambda: resources.store.read_model(key.id))
     if found is None:
         return None
     known, facts = found
@@ -80,13 +80,13 @@ def read_stage(workspace: Workspace, key: StageKey, network: Network) -> Trained
 
 
 def train_stage(
-    workspace: Workspace, key: StageKey, network: Network, stage: Stage, *, keep: bool = True,
+    resources: Resources, key: StageKey, network: Network, stage: Stage, *, keep: bool = True,
     observe: Observe | None = None,
 ) -> Trained:  # fmt: skip
     """Train a network in place, from the checkpoint of an interrupted attempt if there is one, and keep its weights.
 
     Args:
-        workspace: the store and the device; the caller holds the lease of the stage.
+        resources: the store and the device; the caller holds the lease of the stage.
         key: what the stage depends on; its id is the name in the store.
         network: the network before the first step.
         stage: what it is trained on and how.
@@ -97,15 +97,15 @@ def train_stage(
     Raises:
         Stopped: after a signal or at the deadline, when a checkpoint is written.
     """
-    if workspace.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(workspace.device)
-    pauses = workspace.pauses(key.id, keep=keep)
-    log = fit(network, stage, workspace.engine(stage.images), observe=observe, pauses=pauses)
-    facts = _facts(log, workspace.device, stage.mask_seconds)
-    made = save(weights(network)) if workspace.group.first else None
+    if resources.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(resources.device)
+    pauses = resources.pauses(key.id, keep=keep)
+    log = fit(network, stage, resources.engine(stage.images), observe=observe, pauses=pauses)
+    facts = _facts(log, resources.device, stage.mask_seconds)
+    made = save(weights(network)) if resources.group.first else None
     if keep and made is not None:
-        provenance = workspace.provenance(**facts, resumed=log.resumed, seconds_preparing=log.seconds_preparing)
-        workspace.store.save_model(key, made, provenance)
+        provenance = resources.provenance(**facts, resumed=log.resumed, seconds_preparing=log.seconds_preparing)
+        resources.store.save_model(key, made, provenance)
         pauses.kept.clear()
     if pauses.ending.came is not None:
         raise Stopped(pauses.ending.came)  # it came during the last steps, and waited for the stage to be kept

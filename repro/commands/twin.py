@@ -133,7 +133,7 @@ def twin_orders(experiment: Experiment) -> Orders:
     """Return the batches that a network reads in pretraining and in unlearning, in the indices of its twin's draw."""
     config, images, split = experiment.config, experiment.images, experiment.split
     everything, _ = train_rows(config, images.train_labels.numpy())
-    device = experiment.workspace.device
+    device = experiment.resources.device
     whole = row_sets(images, config.pretraining(), everything, everything[:0], device=device)
     parts = row_sets(images, config.unlearning(), split.retain, split.forget, device=device)
     place = np.argsort(_order(experiment))

@@ -12,8 +12,8 @@ import pytest
 from empirical import registry
 from empirical.registry import Metric
 from empirical.runs import evaluations, stages
+from empirical.runs.resources import Resources
 from empirical.runs.run import run
-from empirical.runs.workspace import Workspace
 from empirical.settings.keys import (
     absent_metrics,
     again_key,
@@ -143,7 +143,7 @@ MEASURING = ("tow=signed", "m_entropy=released", "mia_members=first", "landscape
 
 @pytest.mark.parametrize("change", [*UNLEARNING, *({"switches": switch} for switch in MEASURING)], ids=str)
 def test_whatever_reaches_the_unlearned_weights_identifies_them(
-    change: dict[str, Any], small: Small, shared: Workspace
+    change: dict[str, Any], small: Small, shared: Resources
 ) -> None:
 
     keys = [prepared(c, shared).unlearn_key() for c in (small(), small(**change))]

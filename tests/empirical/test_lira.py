@@ -12,10 +12,10 @@ from empirical.metrics.images import logit_margin
 from empirical.metrics.lira import Shadows, attack, fitted, lira
 from empirical.models.network import predict
 from empirical.runs import stages
+from empirical.runs.resources import Resources
 from empirical.runs.run import run
 from empirical.runs.stages import build_network, restore
 from empirical.runs.unlearning import check_run
-from empirical.runs.workspace import Workspace
 from empirical.settings.keys import subset_key
 from empirical.settings.run_config import config_for
 from empirical.studies.finished import Finished
@@ -68,7 +68,7 @@ def test_an_image_is_judged_by_its_own_mean_and_the_spread_of_all() -> None:
     assert deviation == pytest.approx(np.sqrt(pooled * np.array([1 + 1 / 2, 1 + 1 / 3])))
 
 
-def test_the_shadows_are_the_subset_models_and_each_knows_what_it_saw(small: Small, shared: Workspace) -> None:
+def test_the_shadows_are_the_subset_models_and_each_knows_what_it_saw(small: Small, shared: Resources) -> None:
     config = shared.identified(small(difficulty="high", subsets=6, subset_epochs=2, rows_measured="report"))
     evaluation = replace(evaluated(config, shared), shared=None)
     estimate, images = config_for(config), evaluation.images
@@ -96,30 +96,30 @@ def test_the_shadows_are_the_subset_models_and_each_knows_what_it_saw(small: Sma
 
 
 def test_it_is_added_to_a_finished_run_and_trains_nothing(
-    small: Small, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    small: Small, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = run(small(difficulty="high", subsets=4, subset_epochs=1), workspace.store, CPU)
+    done = run(small(difficulty="high", subsets=4, subset_epochs=1), resources.store, CPU)
 
     def trained(*_: object, **__: object) -> None:
         raise AssertionError("a stage is trained")
 
     monkeypatch.setattr(stages, "fit", trained)
-    (found,) = measure_runs([done], ["lira"], workspace.store, CPU)
+    (found,) = measure_runs([done], ["lira"], resources.store, CPU)
     assert 0 <= found.result["lira_auc"] <= 1
 
 
-def test_subset_models_that_are_gone_are_named_before_anything_is_trained(small: Small, workspace: Workspace) -> None:
+def test_subset_models_that_are_gone_are_named_before_anything_is_trained(small: Small, resources: Resources) -> None:
     recipe = recipe_of(small(subsets=4, subset_epochs=1, metrics=("accuracy", "lira")), {"seed": 0})
 
     def subset_models() -> int:
-        work = plan(recipe, workspace.store, CPU, Finished([workspace.store])).work.values()
+        work = plan(recipe, resources.store, CPU, Finished([resources.store])).work.values()
         return sum(one.kind == "subset" for one in work)
 
-    done = run(small(subsets=4, subset_epochs=1), workspace.store, CPU)  # a random forget set needs no scores
+    done = run(small(subsets=4, subset_epochs=1), resources.store, CPU)  # a random forget set needs no scores
     assert subset_models() == 4
     with pytest.raises(MissingDataError, match=r"takes 2\.8 passes over the training images: add --retrain"):
-        measure_runs([done], ["lira"], workspace.store, CPU)
-    (found,) = measure_runs([done], ["lira"], workspace.store, CPU, retrain=True)
+        measure_runs([done], ["lira"], resources.store, CPU)
+    (found,) = measure_runs([done], ["lira"], resources.store, CPU, retrain=True)
     assert found.result["lira_images"] > 0
     assert subset_models() == 0
 
@@ -131,12 +131,12 @@ def test_a_run_without_subset_models_is_refused_before_it_starts(small: Small) -
         check_run(replace(small(metrics=("lira",)), dataset="imagenet", dataset_options=""))
 
 
-def test_runs_of_other_shadows_do_not_share_their_answers_within_a_process(small: Small, workspace: Workspace) -> None:
+def test_runs_of_other_shadows_do_not_share_their_answers_within_a_process(small: Small, resources: Resources) -> None:
     """Original and split are the same, and so is what the process remembers of both; the attacker's models are not."""
     found = {}
     for count in (4, 6):
         config = small(subsets=count, subset_epochs=1)
-        found[count] = evaluated(config, workspace)
+        found[count] = evaluated(config, resources)
     few, more = (lira(found[count]) for count in (4, 6))
     assert few != more
     assert more == lira(replace(found[6], shared=None))

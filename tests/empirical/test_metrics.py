@@ -58,7 +58,7 @@ from empirical.models.network import Network, predict
 from empirical.models.resnet import Classifier
 from empirical.registry import METRICS, load
 from empirical.runs.evaluations import values_of
-from empirical.runs.workspace import Workspace
+from empirical.runs.resources import Resources
 from empirical.settings.run_config import RunConfig, Runtime, config_for
 from tests.empirical.conftest import Small
 from tests.empirical.run_parts import evaluated
@@ -69,7 +69,7 @@ LABELS = np.array([0, 2])
 
 
 @pytest.fixture
-def evaluation(small: Small, shared: Workspace) -> Evaluation:
+def evaluation(small: Small, shared: Resources) -> Evaluation:
     """A finished run; nothing a metric computes on it is remembered, so every call computes."""
     return replace(evaluated(small(landscape_points=3), shared), shared=None)
 
@@ -546,7 +546,7 @@ class Numbers(dict):
 
 
 @pytest.fixture
-def everything(shared: Workspace) -> Evaluation:
+def everything(shared: Resources) -> Evaluation:
     """A run that walks into every branch of every metric: noisy images, held-out rows, published references."""
     own: dict[str, Any] = {"landscape_points": 3}
     config = RunConfig(
@@ -595,7 +595,7 @@ def test_features_of_many_images_stand_beside_the_labels_of_these(
     assert found["is_forget"].tolist() == np.isin(rows, evaluation.split.forget).tolist() == [False] * 10 + [True] * 10
 
 
-def test_numbers_of_shared_models_are_computed_once(evaluation: Evaluation, shared: Workspace) -> None:
+def test_numbers_of_shared_models_are_computed_once(evaluation: Evaluation, shared: Resources) -> None:
     calls: list[str] = []
     evaluation = replace(evaluation, shared=shared.remember)
     for _ in range(2):
@@ -606,12 +606,12 @@ def test_numbers_of_shared_models_are_computed_once(evaluation: Evaluation, shar
 
 @pytest.mark.parametrize("change", [{"unlearn_seed": 1}, {"rows_measured": "report"}, {"attack_size": 6}], ids=str)
 def test_what_runs_share_of_a_model_are_numbers_of_one_seed_and_the_same_images(
-    change: dict[str, Any], small: Small, workspace: Workspace
+    change: dict[str, Any], small: Small, resources: Resources
 ) -> None:
     """The original is the same in both; which images an attack draws, and which it judges, are not."""
     base = {"rows_measured": "validation", "attack_size": 10}
     configs = [small(**base), small(**{**base, **change})]
-    first, second = (evaluated(one, workspace) for one in configs)
+    first, second = (evaluated(one, resources) for one in configs)
     found = [values_of("mia", one) for one in (first, second, replace(second, shared=None))]
     assert found[1] == found[2]
     own = [{name: share for name, share in one.items() if name.startswith("original_")} for one in found]
@@ -622,7 +622,7 @@ def test_what_runs_share_of_a_model_are_numbers_of_one_seed_and_the_same_images(
     "change", [{"landscape_radius": 0.5}, {"landscape_images": 4}, {"forget_fraction": 0.125}], ids=str
 )
 def test_what_runs_share_of_a_landscape_is_on_one_plane_and_of_one_forget_set(
-    change: dict[str, Any], small: Small, shared: Workspace
+    change: dict[str, Any], small: Small, shared: Resources
 ) -> None:
     configs = [small(**{"landscape_points": 3, "retrain": "none", **one}) for one in ({}, change)]
     _, second = [values_of("landscape", evaluated(one, shared)) for one in configs]

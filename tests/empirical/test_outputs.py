@@ -16,7 +16,7 @@ from empirical.metrics.outputs import featured_rows, model_outputs
 from empirical.models.network import Network
 from empirical.registry import METRICS, load
 from empirical.runs.evaluations import values_of
-from empirical.runs.workspace import Workspace
+from empirical.runs.resources import Resources
 from tests.empirical.conftest import Small
 from tests.empirical.run_parts import evaluated
 
@@ -32,7 +32,7 @@ def numbers(evaluation: Evaluation) -> dict[str, Any]:
 
 
 @pytest.fixture
-def made(small: Small, shared: Workspace) -> Callable[[], Evaluation]:
+def made(small: Small, shared: Resources) -> Callable[[], Evaluation]:
     def make() -> Evaluation:
         whole = evaluated(small(landscape_points=3), shared)
         return replace(whole, shared=None, result={})
@@ -41,7 +41,7 @@ def made(small: Small, shared: Workspace) -> Callable[[], Evaluation]:
 
 
 def test_numbers_of_logits_on_the_disk_are_those_of_logits_in_memory(
-    made: Callable[[], Evaluation], shared: Workspace, monkeypatch: pytest.MonkeyPatch
+    made: Callable[[], Evaluation], shared: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = numbers(made())
     monkeypatch.setattr(module, "IN_MEMORY", 0)
@@ -77,7 +77,7 @@ def pictures(count: int) -> Any:
 
 
 def test_features_of_many_images_are_kept_of_forget_and_retained_ones_alike(
-    made: Callable[[], Evaluation], shared: Workspace, monkeypatch: pytest.MonkeyPatch
+    made: Callable[[], Evaluation], shared: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = made()
     every = {role: sides.train for role, sides in before.outputs.items()}

@@ -28,13 +28,13 @@ told.append("my_unlearning" in sys.modules or "torch" in sys.modules)
 
 from empirical.testing import check_forget_set, check_method, check_metric, check_rule
 from empirical.runs.run import run
-from empirical.runs.workspace import Workspace
+from empirical.runs.resources import Resources
 from repro.records.store import Store
 
 store = Store(sys.argv[1])
 check_rule("sign")
-check_method("forget_uniform", "retain-sam", Workspace(store))
-check_metric("forget_margin", Workspace(store))
+check_method("forget_uniform", "retain-sam", Resources(store))
+check_metric("forget_margin", Resources(store))
 check_forget_set("every-twentieth")
 first = run(config, store)
 other = run(RunConfig(**{**vars(config), "margin_power": 1.0}), store)

@@ -7,7 +7,7 @@ import torch
 
 from empirical.methods.retain import Retrain
 from empirical.runs.experiment import prepare, train_original
-from empirical.runs.workspace import Workspace
+from empirical.runs.resources import Resources
 from empirical.settings.rule_labels import parse_legs
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.plan import passes_of
@@ -52,12 +52,12 @@ def test_training_ends_after_the_first_epoch_whose_mean_loss_is_small_and_only_i
 
 
 def test_a_run_pretrains_by_its_schedule_and_counts_its_passes(tmp_path) -> None:
-    workspace = Workspace(Store(tmp_path), Runtime())
+    resources = Resources(Store(tmp_path), Runtime())
     schedule = {"pretrain": "sam-2.0:1, sgd", "pretrain_epochs": 2, "pretrain_schedule": "constant"}
-    config = workspace.identified(RunConfig(n_train=60, n_test=20, **schedule))
+    config = resources.identified(RunConfig(n_train=60, n_test=20, **schedule))
 
     def original(**changes):
-        return train_original(prepare(replace(config, **changes), workspace)).network.model.state_dict()
+        return train_original(prepare(replace(config, **changes), resources)).network.model.state_dict()
 
     both, first = original(), original(pretrain="sam-2.0", pretrain_epochs=1)
     assert not same(both, original(pretrain="sam-2.0"))

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from empirical.runs.workspace import Workspace
+from empirical.runs.resources import Resources
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.base.settings import build
 from repro.records.store import Store
@@ -91,7 +91,7 @@ def holds(test: Callable[..., None], *arguments: Any) -> Callable[[Path], list[s
         store = Store(folder / "runs")
         with pytest.MonkeyPatch.context() as monkeypatch:
             fixtures = {"tmp_path": folder, "store": store, "monkeypatch": monkeypatch,
-                        "workspace": Workspace(store, Runtime(device="cpu")),
+                        "resources": Resources(store, Runtime(device="cpu")),
                         "small": lambda **changes: replace(SMALL, **changes)}  # fmt: skip
             asked = {name: fixtures[name] for name in signature(test).parameters if name in fixtures}
             try:
