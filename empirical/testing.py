@@ -112,7 +112,7 @@ def _measured(name: str, experiment: Experiment, models: Models) -> tuple[dict[s
 def check_forget_set(name: str) -> np.ndarray:
     """Choose a forget set twice on made-up labels and scores and return its rows.
 
-    Both times it must give the same rows, without repetition, all from `candidates.pool`, and not the whole pool.
+    Both times it must give the same rows, without repetition, all from `candidates.rows`, and not all of those.
 
     Raises:
         ConfigError: if a check fails.
@@ -127,5 +127,5 @@ def check_forget_set(name: str) -> np.ndarray:
     if not np.array_equal(first, second):
         raise reject(f"forget set {name}", "other rows the second time", "drawn from candidates.generator")
     if len(np.unique(first)) != len(first) or not np.isin(first, splits[0].train).all():
-        raise reject(f"forget set {name}", first.tolist(), "rows of candidates.pool, each once")
+        raise reject(f"forget set {name}", first.tolist(), "rows of candidates.rows, each once")
     return first

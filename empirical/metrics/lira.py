@@ -17,7 +17,7 @@ from repro.base.settings import reject
 TINY = 1e-12  # smallest variance
 
 
-class Shadows(NamedTuple):
+class ShadowOutputs(NamedTuple):
     """Outputs of the shadow models.
 
     Attributes:
@@ -31,7 +31,7 @@ class Shadows(NamedTuple):
 
 
 @metric(
-    "lira", shadows=True, settings=(
+    "lira", shadow_models=True, settings=(
         "subsets", "subset_model", "subset_epochs", "subset_precision", "forget_seed", "model", "precision",
         "pretrain_epochs", "pretrain_batch_size", "portable", "subset_portable",
     ),
@@ -58,12 +58,12 @@ def lira(evaluation: Evaluation) -> dict[str, float]:
     Raises:
         ConfigError: if there are no shadow models, as for models passed in memory.
     """
-    shadows = evaluation.once("shadows", "lira", lambda: shadow_answers(evaluation))
+    shadows = evaluation.once("shadow models", "lira", lambda: shadow_answers(evaluation))
     known = shadows.inside.any(0) & ~shadows.inside.all(0)
     if not known.any():
         remedy = "each forget image was seen by all subset models or by none"
         raise reject("subsets", len(shadows.inside), "larger", remedy)
-    shadows = Shadows(shadows.inside[:, known], shadows.forget[:, known], shadows.test)
+    shadows = ShadowOutputs(shadows.inside[:, known], shadows.forget[:, known], shadows.test)
     found: dict[str, float] = {"lira_images": int(known.sum())}
     for role in evaluation.roles:
         forget, test = (logit_margin(outputs.logits, labels) for outputs, labels in
@@ -72,7 +72,7 @@ def lira(evaluation: Evaluation) -> dict[str, float]:
     return found
 
 
-def attack(shadows: Shadows, forget: np.ndarray, test: np.ndarray) -> dict[str, float]:
+def attack(shadows: ShadowOutputs, forget: np.ndarray, test: np.ndarray) -> dict[str, float]:
     """Return the numbers of one model.
 
     Args:
@@ -86,19 +86,19 @@ def attack(shadows: Shadows, forget: np.ndarray, test: np.ndarray) -> dict[str, 
     return numbers | {"member_share": float((ratio > 0).mean())}
 
 
-def shadow_answers(evaluation: Evaluation) -> Shadows:
+def shadow_answers(evaluation: Evaluation) -> ShadowOutputs:
     """Return the log-odds of every shadow model on the forget and test images; models not in the store are trained."""
-    if evaluation.shadows is None:
+    if evaluation.shadow_models is None:
         raise ConfigError("metrics = 'lira': must be left out for models in memory: they have no subset models")
     images, split = evaluation.images, evaluation.split
     forget = images.train_images[split.forget], images.train_labels[split.forget]
     test = images.test_images, images.test_labels
     inside, on_forget, on_test = [], [], []
-    for subset, network in evaluation.shadows():
+    for subset, network in evaluation.shadow_models():
         inside.append(subset[split.forget])
         on_forget.append(_log_odds_of(network, *forget))
         on_test.append(_log_odds_of(network, *test))
-    return Shadows(np.stack(inside), np.stack(on_forget), np.stack(on_test))
+    return ShadowOutputs(np.stack(inside), np.stack(on_forget), np.stack(on_test))
 
 
 def _log_odds_of(network: Network, images: Tensor, labels: Tensor) -> np.ndarray:

@@ -87,11 +87,11 @@ def make_evaluation(experiment: Experiment, models: Models) -> Evaluation:
     networks["initial"] = experiment.initial
     trained = tuple(stages[role].stage_id for role in ("original", "retrained") if role in stages)
     shared = (*trained, experiment.split.identity, config.n_test, *_seen(config))
-    estimate = config_for(config)  # the shadows of an attack
+    estimate = config_for(config)  # the shadow_models of an attack
     settings = (config.fidelity, *(getattr(config, name) for name in settings_of_metrics()), estimate)
     return Evaluation(
         config, images, experiment.split, outputs, networks, resources.train_images(config), seed,
-        shadows=SubsetModels(estimate, resources.alone()).shadows,
+        shadow_models=SubsetModels(estimate, resources.alone()).shadow_models,
         key=(*shared, seed, *settings, config.rows_measured), shared=resources.remember,
     ).as_asked()  # fmt: skip
 

@@ -28,7 +28,7 @@ from repro.records.store import Store
 LOG = logging.getLogger("repro.fallback")  # without a handler of the user's own, a line on standard error
 NVIDIA = Path("/proc/driver/nvidia/version")
 T = TypeVar("T")
-KEPT = 24
+CACHED = 24
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Resources:
     patient: bool = True
     group: Processes = ALONE
     since: float = field(default_factory=time.time)
-    _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
+    _cache: dict[Any, Any] = field(default_factory=dict, repr=False)
     _said: set[str] = field(default_factory=set, repr=False)
 
     @property
@@ -138,7 +138,7 @@ class Resources:
     def pauses(self, stage_id: str, *, keep: bool = True) -> Pauses:
         """Return when and where a stage writes its state; `keep` says whether its weights will be kept."""
         seconds, epochs = self.runtime.checkpoint_seconds, self.runtime.checkpoint_epochs
-        return Pauses(self.store.checkpoints(stage_id), seconds, epochs, deadline=self.deadline, unkept=not keep)
+        return Pauses(self.store.checkpoints(stage_id), seconds, epochs, deadline=self.deadline, only_copy=not keep)
 
     def identified(self, config: RunConfig) -> RunConfig:
         """Return the config with the digest of its data and the id of its imported model, which identify the run.
@@ -172,10 +172,10 @@ class Resources:
 
     def remember(self, key: Any, make: Callable[[], T]) -> T:
         """Return the value of a key; it is made once while it is among the last 24 keys used."""
-        value = self._kept.pop(key) if key in self._kept else make()
-        self._kept[key] = value
-        while len(self._kept) > KEPT:
-            self._kept.pop(next(iter(self._kept)))
+        value = self._cache.pop(key) if key in self._cache else make()
+        self._cache[key] = value
+        while len(self._cache) > CACHED:
+            self._cache.pop(next(iter(self._cache)))
         return value
 
 

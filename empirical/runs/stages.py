@@ -19,7 +19,7 @@ from empirical.models.network import Network, drawing_from
 from empirical.registry import load as load_registered
 from empirical.runs.resources import Resources
 from empirical.settings.keys import StageKey
-from empirical.settings.rule_labels import parse_legs
+from empirical.settings.rule_labels import parse_rule_schedule
 from empirical.settings.run_config import RunConfig
 from empirical.training.batches import row_sets
 from empirical.training.loop import Log, Observe, fit
@@ -57,7 +57,7 @@ def train_afresh(config: RunConfig, resources: Resources, key: StageKey, rows: n
         if known := read_stage(resources, key, network):
             return known
         held = resources.train_images(config)
-        legs = parse_legs(key.rule, key.hyperparameters.epochs)
+        legs = parse_rule_schedule(key.rule, key.hyperparameters.epochs)
         rule, *later = (build_rule(label, RuleContext(list)) for label, _ in legs)
         begins = itertools.accumulate(epochs for _, epochs in legs[:-1])
         stage = Stage(
@@ -106,7 +106,7 @@ def train_stage(
     if keep and made is not None:
         provenance = resources.provenance(**facts, resumed=log.resumed, seconds_preparing=log.seconds_preparing)
         resources.store.save_model(key, made, provenance)
-        pauses.kept.clear()
+        pauses.checkpoints.clear()
     if pauses.ending.came is not None:
         raise Stopped(pauses.ending.came)  # it came during the last steps, and waited for the stage to be kept
     return Trained(key.id, network, facts, None if made is None else checksum_of(made))

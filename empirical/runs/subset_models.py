@@ -89,7 +89,7 @@ class SubsetModels:
             raise self._diverged(number)
         return (logits.argmax(1).cpu() == self.resources.dataset(training).train_labels).numpy()
 
-    def shadows(self) -> Iterator[tuple[np.ndarray, Network]]:
+    def shadow_models(self) -> Iterator[tuple[np.ndarray, Network]]:
         """Yield which images each model saw, `(n,)` boolean, and the model, trained now if its weights are not kept."""
         labels = self.resources.dataset(self.config.training()).train_labels
         for number, subset in enumerate(draw_subsets(self.config, len(labels))):

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from empirical.registry import known, rule
 from empirical.released import Fidelity, resolve
-from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
+from empirical.settings.rule_labels import parse_options, parse_rule, parse_rule_schedule
 from repro.base.errors import ConfigError
 from repro.base.parts import settings_of_metrics
 from repro.base.settings import check, refuse_cost, reject, setting
@@ -339,7 +339,7 @@ def _check_rule(field: str, config: RunConfig) -> None:
     if field == "rule" and config.method != "retrain":
         parse_rule(label, field)
         return
-    names = {parse_rule(entry, field).name for entry, _ in parse_legs(label, config.pretrain_epochs, field)}
+    names = {parse_rule(entry, field).name for entry, _ in parse_rule_schedule(label, config.pretrain_epochs, field)}
     if any(rule(name).forgets for name in names):
         why = "retraining has no forget set" if field == "rule" else "there is no forget set to train on"
         raise reject(field, label, ONE_LOSS, why)

@@ -130,7 +130,7 @@ class GraphRunner:
         self.captured: dict[tuple[tuple[str, int], ...], Captured] = {}
 
     def __call__(self, orders: Mapping[str, Order], number: int) -> Tensor:
-        """Take step `number` of a segment and return its loss on the device."""
+        """Take step `number` of a phase and return its loss on the device."""
         inputs = self.fetch(orders, number)
         sizes = {name: len(parts[0]) for name, parts in inputs.items()}
         captured = self.captured.setdefault(tuple(sizes.items()), Captured())

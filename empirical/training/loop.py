@@ -111,7 +111,7 @@ def learning_rate(recipe: Hyperparameters, epoch: int, progress: float) -> float
 
 
 def make_runner(step: Step, engine: str, graphs: Graphs | None = None) -> Runner:
-    """Return a function that takes the steps of a segment: by CUDA graphs if possible and wanted, else from Python."""
+    """Return a function that takes the steps of a phase: by CUDA graphs if possible and wanted, else from Python."""
     stage, network = step.stage, step.network
     images: Any = stage.images
 
@@ -179,24 +179,24 @@ def fit(
     """
     prepare_together(network, stage)
     step = Step(network, stage)
-    session = Session(step, Observer(step, observe), pauses, tell, Log(ran=step.ran))
+    training = Training(step, Observer(step, observe), pauses, tell, Log(ran=step.ran))
     parts = pauses.ending.at_checkpoints() if pauses else nullcontext()
     # Random numbers of the model itself, such as dropout, also follow from the stage.
     with drawing_from(derive_seed(stage.seed, "model", stage.group.rank)), one_image_refused(stage), parts:
-        session.resume()
+        training.resume()
         network.model.train()
         runner = make_runner(step, engine, graphs)
-        while not session.done:
-            if session.epoch in stage.later:
-                step.set_rule(stage.later[session.epoch])
+        while not training.done:
+            if training.epoch in stage.later:
+                step.set_rule(stage.later[training.epoch])
                 # A captured step belongs to the previous rule.
                 runner = make_runner(step, engine, graphs)
-            _epoch(session, runner)
-    session.finish()
+            _epoch(training, runner)
+    training.finish()
     normalize_alone(network, stage)
     for weight in step.weights:
         weight.grad = None  # the gradients of a captured step lie in the graph's memory
-    return session.log
+    return training.log
 
 
 def refuse_empty_parts(stage: Stage) -> None:
@@ -208,8 +208,8 @@ def refuse_empty_parts(stage: Stage) -> None:
     Raises:
         ConfigError: naming the smallest batch.
     """
-    for segment in stage.method.segments(stage.sets, 0, torch.Generator()):
-        for place, rows in enumerate(segment.streams.values()):
+    for phase in stage.method.phases(stage.sets, 0, torch.Generator()):
+        for place, rows in enumerate(phase.streams.values()):
             full = min(rows.batch_size, len(rows))
             smallest = len(rows) % full or full if place == 0 else full  # the others repeat, so their batches are full
             if smallest < stage.recipe.batch_parts:
@@ -249,7 +249,7 @@ def one_image_refused(stage: Stage) -> Iterator[None]:
 
 
 @dataclass
-class Session:
+class Training:
     """The progress of a stage: all that is needed to resume it, besides its config and its model.
 
     Attributes:
@@ -320,9 +320,9 @@ class Session:
         return to_bytes(self.step.network.model, self.step.optimizers, self.losses, said)
 
     def resume(self) -> None:
-        """Continue from the newest checkpoint, if it was written with (or without) an observer, as this session has."""
+        """Continue from the newest checkpoint, unless only one of the two trainings has an observer."""
         pauses = self.pauses
-        data = self.step.stage.group.tell(pauses.kept.latest) if pauses else None
+        data = self.step.stage.group.tell(pauses.checkpoints.latest) if pauses else None
         said = described(data).get("said") if data else None
         if data is None or said is None or said["observed"] != (self.observer.observe is not None):
             return
@@ -337,21 +337,21 @@ class Session:
         self._started -= said["seconds"]
 
 
-def _epoch(session: Session, runner: Runner) -> None:
+def _epoch(training: Training, runner: Runner) -> None:
     """Take the remaining steps of an epoch."""
-    step, stage, epoch = session.step, session.step.stage, session.epoch
+    step, stage, epoch = training.step, training.step.stage, training.epoch
     arranger = Arranger(stage.seed, stage.augment.columns, step.network.device)
     step.epoch.fill_(epoch)
-    segments = stage.method.segments(stage.sets, epoch, arranger.generator("labels", epoch))
-    total = sum(segment.steps for segment in segments)
-    before = 0  # steps of earlier segments
-    for place, segment in enumerate(segments):
-        orders = arranger.arrange(segment, "epoch", epoch, place)
-        for number in range(len(session.losses) - before, segment.steps):
-            step.set_rate(learning_rate(stage.recipe, epoch, len(session.losses) / total))
-            session.took(runner(orders, number), total)
-        before += segment.steps
-    session.end_epoch()
+    phases = stage.method.phases(stage.sets, epoch, arranger.generator("labels", epoch))
+    total = sum(phase.steps for phase in phases)
+    before = 0  # steps of earlier phases
+    for place, phase in enumerate(phases):
+        orders = arranger.arrange(phase, "epoch", epoch, place)
+        for number in range(len(training.losses) - before, phase.steps):
+            step.set_rate(learning_rate(stage.recipe, epoch, len(training.losses) / total))
+            training.took(runner(orders, number), total)
+        before += phase.steps
+    training.end_epoch()
 
 
 def prepare_together(network: Network, stage: Stage) -> None:

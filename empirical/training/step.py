@@ -13,8 +13,8 @@ from empirical.augmentation.augment import Augment
 from empirical.models.network import Network, frozen_statistics
 from empirical.released import Fidelity
 from empirical.settings.run_config import Hyperparameters
-from empirical.training.batches import Examples, Rows, Segment, Sets
-from empirical.training.rules import Masked, Pieces, Rule, add_, phases
+from empirical.training.batches import Examples, Phase, Rows, Sets
+from empirical.training.rules import Masked, Pieces, Rule, add_, successive_rules
 from empirical.training.together import ALONE, Processes, cut
 
 
@@ -32,7 +32,7 @@ class Method(Protocol):
     @property
     def parts(self) -> tuple[str, ...]: ...
 
-    def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]: ...
+    def phases(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Phase]: ...
 
     def loss(self, part: str, batch: Mapping[str, Examples], logits: "Logits") -> Tensor: ...
 
@@ -160,7 +160,7 @@ class Step:
         self.network = network
         self.stage = stage
         self.weights = network.parameters()
-        self.rules = phases(stage.rule, stage.fidelity)
+        self.rules = successive_rules(stage.rule, stage.fidelity)
         self.optimizers = [make_optimizer(stage.recipe, self.weights) for _ in self.rules]
         self.epoch = torch.zeros((), device=network.device, dtype=network.dtype)
         keep = stage.fidelity.forget_statistics == "keep"
@@ -180,7 +180,7 @@ class Step:
 
     def set_rule(self, rule: Rule) -> None:
         """Continue with another rule and the same optimizer; its momentum stays."""
-        self.rules = phases(rule, self.stage.fidelity)
+        self.rules = successive_rules(rule, self.stage.fidelity)
 
     def set_rate(self, lr: float) -> None:
         """Set the learning rate in place, because a captured step reads it from the same memory."""

@@ -119,7 +119,7 @@ ALONE = Processes()
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Processes]:
+def torchrun_processes(device: str) -> Iterator[Processes]:
     """Join the processes that torchrun started, if any, and leave them at the end.
 
     Args:

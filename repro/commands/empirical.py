@@ -77,9 +77,9 @@ def run(
     prepare_portable([config])
     from empirical.runs.resources import Resources
     from empirical.runs.run import run as run_cell
-    from empirical.training.together import joined
+    from empirical.training.together import torchrun_processes
 
-    with joined(runtime.device) as group:
+    with torchrun_processes(runtime.device) as group:
         record = run_cell(config, Store(store), resources=Resources(Store(store), runtime, group=group))
     if not group.first:
         return

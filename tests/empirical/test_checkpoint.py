@@ -211,8 +211,8 @@ def test_states_are_written_by_time_and_by_epochs(tmp_path: Path) -> None:
 def test_the_end_of_a_long_stage_that_is_kept_nowhere_else_is_a_checkpoint(tmp_path: Path) -> None:
     kept = Checkpoints(tmp_path)
     first, again = original(), original()
-    log = fit(first, make_stage(METHODS["finetune"]), pauses=Pauses(kept, seconds=0, unkept=True))
-    found = fit(again, make_stage(METHODS["finetune"]), pauses=Pauses(kept, seconds=1e9, unkept=True))
+    log = fit(first, make_stage(METHODS["finetune"]), pauses=Pauses(kept, seconds=0, only_copy=True))
+    found = fit(again, make_stage(METHODS["finetune"]), pauses=Pauses(kept, seconds=1e9, only_copy=True))
     assert same(first, again)
     assert (told(found), found.resumed) == (told(log), 1)
     assert found.seconds >= log.seconds > 0, "the time of the process before is part of it"

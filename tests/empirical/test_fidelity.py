@@ -345,7 +345,7 @@ def test_d24_glass_blur() -> None:
 
 def test_d25_scrub_max_epochs() -> None:
     exact, more = (build_method(RunConfig(method="scrub", switches=s)) for s in ("", "scrub_max_epochs=plus-one"))
-    counts = [sum(len(m.segments(sets(), epoch, torch.Generator())) == 2 for epoch in range(5)) for m in (exact, more)]
+    counts = [sum(len(m.phases(sets(), epoch, torch.Generator())) == 2 for epoch in range(5)) for m in (exact, more)]
     assert counts == [2, 3]
 
 

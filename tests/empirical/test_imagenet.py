@@ -73,7 +73,7 @@ def test_a_score_file_of_other_images_is_refused_by_name(resources: Resources, t
     refused(["a.JPEG", "c.JPEG"], [0, 1], r"no 'n2/b\.JPEG'")
     refused(["a.JPEG", "a.JPEG", "b.JPEG"], [0, 0, 1], r"row 1.*there twice")
     refused(["b.JPEG", "a.JPEG"], [0, 0], r"row 1: label 0 is not the data set's 1")
-    resources._kept.clear()
+    resources._cache.clear()
     prepared(resources, config, named_set(["n1/a.JPEG", "n2/a.JPEG"], labels))
     refused(["a.JPEG"], [0], "stands for two images")
 

@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from empirical.data.memorization import draw_subsets
 from empirical.metrics.images import logit_margin
-from empirical.metrics.lira import Shadows, attack, fitted, lira
+from empirical.metrics.lira import ShadowOutputs, attack, fitted, lira
 from empirical.models.network import predict
 from empirical.runs import stages
 from empirical.runs.resources import Resources
@@ -28,14 +28,14 @@ from tests.empirical.run_parts import CPU, evaluated, recipe_of
 MODELS, IMAGES = 400, 4000
 
 
-def gaussian_shadows(gain: float, seed: int = 0) -> tuple[Shadows, np.ndarray, np.random.Generator]:
-    """Shadows whose log-odds have unit spread about each image's own mean, `gain` higher where they saw the image."""
+def gaussian_shadows(gain: float, seed: int = 0) -> tuple[ShadowOutputs, np.ndarray, np.random.Generator]:
+    """Log-odds with unit spread about each image's own mean, `gain` higher in shadow models that saw the image."""
     generator = np.random.default_rng(seed)
     level = generator.normal(0, 5, IMAGES)
     inside = generator.random((MODELS, IMAGES)) < 0.7
     answers = level + gain * inside + generator.standard_normal((MODELS, IMAGES))
     test = level + generator.standard_normal((MODELS, IMAGES))
-    return Shadows(inside, answers, test), level, generator
+    return ShadowOutputs(inside, answers, test), level, generator
 
 
 @pytest.mark.parametrize("gain", [0.0, 1.0, 3.0])
@@ -85,7 +85,7 @@ def test_the_shadows_are_the_subset_models_and_each_knows_what_it_saw(small: Sma
             answers[name].append(logit_margin(predict(network, pixels)[0].double().numpy(), labels.numpy()))
     seen = inside[:, forget]
     known = seen.any(0) & ~seen.all(0)
-    shadows = Shadows(seen[:, known], np.stack(answers["forget"])[:, known], np.stack(answers["test"]))
+    shadows = ShadowOutputs(seen[:, known], np.stack(answers["forget"])[:, known], np.stack(answers["test"]))
     found = lira(evaluation)
     assert found["lira_images"] == known.sum() > 1
     for role, head in (("original", "original_"), ("retrained", "retrained_"), ("unlearned", "")):

@@ -565,7 +565,7 @@ def test_a_metric_declares_all_it_reads_and_nothing_else(everything: Evaluation)
         config: Any = Recorder(everything.config, read)
         numbers = Numbers(values, makers, needed)
         found = values_of(name, replace(everything, config=config, result=numbers))
-        others = declared.settings if declared.shadows else ()  # read where the subset models are made
+        others = declared.settings if declared.shadow_models else ()  # read where the subset models are made
         assert read - OF_THE_STAGES == {*declared.reads, *declared.switches} - set(others), name
         assert needed == set(declared.needs), name
         assert set(declared.reads) <= {field.name for field in fields(RunConfig)}

@@ -46,7 +46,7 @@ def test_numbers_of_logits_on_the_disk_are_those_of_logits_in_memory(
     held = numbers(made())
     monkeypatch.setattr(module, "IN_MEMORY", 0)
     monkeypatch.setattr(module, "BATCH", 5)
-    shared._kept.clear()
+    shared._cache.clear()
     whole = made()
     assert isinstance(whole.outputs["unlearned"].train.logits, np.memmap)
     spilled = numbers(whole)
@@ -54,7 +54,7 @@ def test_numbers_of_logits_on_the_disk_are_those_of_logits_in_memory(
     for name, value in held.items():
         if isinstance(value, float | np.ndarray):
             np.testing.assert_allclose(spilled[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
-    shared._kept.clear()
+    shared._cache.clear()
 
 
 def test_logits_keep_the_precision_of_their_network_and_are_read_in_float64() -> None:
@@ -83,9 +83,9 @@ def test_features_of_many_images_are_kept_of_forget_and_retained_ones_alike(
     every = {role: sides.train for role, sides in before.outputs.items()}
     monkeypatch.setattr(module, "MOST_FEATURES", 10)
     monkeypatch.setattr(module, "BATCH", 5)
-    shared._kept.clear()
+    shared._cache.clear()
     after = made()
-    shared._kept.clear()
+    shared._cache.clear()
     for role, sides in after.outputs.items():
         assert len(sides.train.features) == len(sides.test.features) == 10
         np.testing.assert_allclose(sides.train.features, every[role].features[sides.train.rows], rtol=1e-4, atol=1e-6)

@@ -8,7 +8,7 @@ import torch
 from empirical.methods.retain import Retrain
 from empirical.runs.experiment import prepare, train_original
 from empirical.runs.resources import Resources
-from empirical.settings.rule_labels import parse_legs
+from empirical.settings.rule_labels import parse_rule_schedule
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.plan import passes_of
 from empirical.training.loop import fit
@@ -87,6 +87,6 @@ def test_a_retrained_run_may_follow_the_schedule_of_its_reference() -> None:
 
 
 def test_every_rule_of_a_schedule_is_a_known_one() -> None:
-    assert parse_legs("sam-0.1:3, sgd", 9) == [("sam-0.1", 3), ("sgd", 6)]
+    assert parse_rule_schedule("sam-0.1:3, sgd", 9) == [("sam-0.1", 3), ("sgd", 6)]
     with pytest.raises(ConfigError, match=r"rule = 'sma-0\.1'"):
-        parse_legs("sma-0.1:3, sgd", 9)
+        parse_rule_schedule("sma-0.1:3, sgd", 9)

@@ -80,8 +80,8 @@ def test_readers_change_nothing_and_graphs_take_batches_that_were_read(images: S
 
 def test_a_batch_is_the_rows_of_its_step_cut_by_their_draws(images: StreamedImages) -> None:
     stage, arranger = stage_of(images), Arranger(3, PLANS["resized-crop"].columns)
-    segment = stage.method.segments(stage.sets, 0, arranger.generator("labels"))[0]
-    orders = arranger.arrange(segment, "epoch", 0)
+    phase = stage.method.phases(stage.sets, 0, arranger.generator("labels"))[0]
+    orders = arranger.arrange(phase, "epoch", 0)
     feed = Feed(images, crops=True, device=torch.device("cpu"), own=lambda size: slice(1, size))
     for number in (0, 1, 4, 2):  # an interrupted epoch begins in its middle
         for name, (read, labels, *_) in feed(orders, number).items():

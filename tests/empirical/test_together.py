@@ -13,7 +13,7 @@ import torch
 
 from empirical.training.loop import normalize_alone, refuse_empty_parts
 from empirical.training.rules import RuleContext, build_rule
-from empirical.training.together import Processes, cut, joined
+from empirical.training.together import Processes, cut, torchrun_processes
 from repro.base.errors import ConfigError
 from repro.records.store import Store
 from tests.empirical.tiny import make_network, make_stage
@@ -108,7 +108,10 @@ def test_synchronized_batchnorm_is_refused_without_a_gpu() -> None:
 
 def test_one_gpu_for_all_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ConfigError, match=r"device = 'cuda:0': must be cuda under torchrun"), joined("cuda:0"):
+    with (
+        pytest.raises(ConfigError, match=r"device = 'cuda:0': must be cuda under torchrun"),
+        torchrun_processes("cuda:0"),
+    ):
         pass
 
 
@@ -124,7 +127,7 @@ def test_only_what_the_first_process_tells_is_waited_for_for_days(monkeypatch: p
     }  # fmt: skip
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.distributed, name, fake)
-    with joined("cpu") as group:
+    with torchrun_processes("cpu") as group:
         assert group.tell(lambda: "nothing") == "patient"
     assert waits["exchange"].total_seconds() == 1800
     assert (waits["told"][0], waits["told"][1].days) == ("gloo", 7)

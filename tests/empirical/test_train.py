@@ -11,7 +11,7 @@ from empirical.models.network import Network, can_generate_code, frozen_statisti
 from empirical.runs.resources import Resources
 from empirical.runs.run import run
 from empirical.settings.run_config import Runtime
-from empirical.training.batches import Arranger, Rows, Segment
+from empirical.training.batches import Arranger, Phase, Rows
 from repro.records.store import Store
 from tests.empirical.conftest import Small
 
@@ -23,7 +23,7 @@ def rows(count: int, batch_size: int) -> Rows:
 
 def test_cached_streams_repeat_order_and_augmentation() -> None:
     streams = {"retain": rows(12, 3), "forget": rows(3, 3)}
-    fresh, cached = (Arranger(0, 3).arrange(Segment(streams, flag), "epoch", 0)["forget"] for flag in (False, True))
+    fresh, cached = (Arranger(0, 3).arrange(Phase(streams, flag), "epoch", 0)["forget"] for flag in (False, True))
     assert torch.equal(cached.index[:3], cached.index[9:])
     assert torch.equal(cached.draws[:3], cached.draws[9:])
     assert not torch.equal(fresh.draws[:3], fresh.draws[9:])
