@@ -196,7 +196,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 @cache
-def resolve(preset: str, switches: str = "") -> Fidelity:
+def resolve_switches(preset: str, switches: str = "") -> Fidelity:
     """Return the switches of a preset, with single ones overridden by `switches` (`mask_polarity=low, tow=signed`).
 
     Raises:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from empirical.data.forget import choose_forget
 from empirical.runs.evaluations import make_evaluation, numbers_of
-from empirical.runs.experiment import Experiment, Models, prepare, train_models
+from empirical.runs.experiment import Experiment, Models, make_experiment, train_models
 from empirical.runs.resources import Resources, use_threads
 from empirical.runs.unlearning import build_method, check_run
 from empirical.settings.keys import ordered_metrics
@@ -37,7 +37,7 @@ def check_method(name: str, rule: str, resources: Resources) -> None:
     method = build_method(config)
     if "all" not in method.parts:
         raise reject(f"{name}.parts", method.parts, "a tuple that holds 'all'")
-    models = train_models(prepare(resources.identified(config), resources))
+    models = train_models(make_experiment(resources.identified(config), resources))
     before, after = (list(stage.network.model.parameters()) for stage in (models.original, models.unlearned))
     if all(torch.equal(a, b) for a, b in zip(before, after, strict=True)):
         raise reject(f"{name} x {rule}", "no weight moved", "an update")
@@ -78,7 +78,7 @@ def check_rule(label: str) -> None:
 def check_metric(name: str, resources: Resources, **settings: Any) -> dict[str, Any]:
     """Run a metric (after the metrics it needs) twice on a finished run and return its numbers and arrays.
 
-    It must give the same numbers both times and not change the weights of the unlearned model.
+    Its numbers must be finite and the same both times, and it must not change the weights of the unlearned model.
 
     Args:
         name: name of the metric; resources: resources of the run.
@@ -88,16 +88,23 @@ def check_metric(name: str, resources: Resources, **settings: Any) -> dict[str, 
         ConfigError: if a check fails.
     """
     use_threads(1)
-    experiment = prepare(resources.identified(replace(TINY, landscape_points=3, **settings)), resources)
+    experiment = make_experiment(resources.identified(replace(TINY, landscape_points=3, **settings)), resources)
     models = train_models(experiment)
     weights = [weight.detach().clone() for weight in models.unlearned.network.model.parameters()]
     (first, arrays), (second, others) = (_measured(name, experiment, models) for _ in range(2))
-    if first != second or not all(np.array_equal(arrays[key], others[key], equal_nan=True) for key in arrays):
+    if broken := [key for key, value in (first | arrays).items() if not _is_finite(value)]:
+        raise reject(f"metric {name}", f"no finite value of {', '.join(broken)}", "finite on the contract's tiny run")
+    if first != second or not all(np.array_equal(arrays[key], others[key]) for key in arrays):
         raise reject(f"metric {name}", "other numbers the second time", "seeded by evaluation.seed")
     after = models.unlearned.network.model.parameters()
     if not all(torch.equal(a, b) for a, b in zip(weights, after, strict=True)):
         raise reject(f"metric {name}", "weights that moved", "a metric that leaves the models alone")
     return first | arrays
+
+
+def _is_finite(value: Any) -> bool:
+    """Return whether a number, list or array holds neither NaN nor infinity; None is what a record has for these."""
+    return value is not None and (np.asarray(value).dtype.kind != "f" or bool(np.isfinite(value).all()))
 
 
 def _measured(name: str, experiment: Experiment, models: Models) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

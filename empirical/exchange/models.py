@@ -79,9 +79,9 @@ def import_model(path: Path, config: RunConfig, resources: Resources, *, name: s
         raise reject(
             "checkpoint size", f"{path.stat().st_size / 2**30:.2f} GiB", f"at most {largest:g} GiB", "--largest"
         )
-    images = resources.dataset(config)
+    images = resources.images(config)
     network = build_network(config, images, seed=0, device=resources.device)
-    found = fitted(read_tensors(path), network.model.state_dict(), config.model)
+    found = tensors_for(read_tensors(path), network.model.state_dict(), config.model)
     content = save(found)
     network.model.load_state_dict(found, strict=True)
     facts = {
@@ -124,7 +124,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return found
 
 
-def fitted(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], model: str) -> dict[str, Tensor]:
+def tensors_for(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], model: str) -> dict[str, Tensor]:
     """Return tensors under the names an architecture has, in its precision.
 
     Raises:
@@ -173,7 +173,7 @@ def export_models(record: Record, resources: Resources, folder: Path, *, force: 
     if lost:
         again = "`repro run` or `grid` in this store trains them (`repro records show` lists its settings)"
         raise MissingDataError(f"run {record.run_id}: the weights of {', '.join(lost)} are not in the store; {again}")
-    images = resources.dataset(config)
+    images = resources.images(config)
     network = build_network(config, images, seed=0, device=torch.device("cpu"))
     parts = {role: save(weights(restore(network, known, ids[role]))) for role, (known, _) in kept.items()}
     program = exported_program(network, images.image_shape)

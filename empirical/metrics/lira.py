@@ -79,8 +79,8 @@ def attack(shadows: ShadowOutputs, forget: np.ndarray, test: np.ndarray) -> dict
         shadows: shadow models; each forget image was seen by some of them and not by others.
         forget, test: the model's log-odds of the true class on the same images, `(images,)`.
     """
-    member, other = (fitted(shadows.forget, side) for side in (shadows.inside, ~shadows.inside))
-    unseen = fitted(shadows.test, np.ones(shadows.test.shape, bool))
+    member, other = (predicted_gaussian(shadows.forget, side) for side in (shadows.inside, ~shadows.inside))
+    unseen = predicted_gaussian(shadows.test, np.ones(shadows.test.shape, bool))
     ratio = log_density(forget, *member) - log_density(forget, *other)
     numbers = threshold_numbers(standing(forget, *other), standing(test, *unseen))
     return numbers | {"member_share": float((ratio > 0).mean())}
@@ -106,7 +106,7 @@ def _log_odds_of(network: Network, images: Tensor, labels: Tensor) -> np.ndarray
     return logit_margin(logits.cpu().double().numpy(), labels.numpy())
 
 
-def fitted(answers: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def predicted_gaussian(answers: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the predicted mean and standard deviation, each `(images,)`, of the log-odds under a further model.
 
     `sd_i = s sqrt(1 + 1 / k_i)`: the spread s around the means is pooled over images, k_i counts the models of image i.

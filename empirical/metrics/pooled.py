@@ -62,8 +62,8 @@ def klom(pool: SeedArrays) -> dict[str, Any]:
         for name in SETS:
             reference, model = pool.margins("retrained", name), pool.margins(role, name)
             models, images = draw_models_and_images(len(reference) // 2, reference.shape[1], np.random.default_rng(0))
-            drawn = np.take_along_axis(halves(reference, model, models), images, axis=1)
-            samples = halves(reference, model), halves(model, reference), drawn
+            drawn = np.take_along_axis(divergence_of_halves(reference, model, models), images, axis=1)
+            samples = divergence_of_halves(reference, model), divergence_of_halves(model, reference), drawn
             for key, statistic in STATISTICS.items():
                 value, reverse, resampled = (statistic(one) for one in samples)
                 head, (_, low, high) = f"klom_{role}_{name}_{key}", recentred(value, resampled)
@@ -155,7 +155,7 @@ def _shares(scaled: np.ndarray, drawn: np.ndarray | None) -> np.ndarray:
     return np.tensordot(counts / len(hits), hits.astype(float), 1)
 
 
-def halves(reference: np.ndarray, model: np.ndarray, drawn: np.ndarray | None = None) -> np.ndarray:
+def divergence_of_halves(reference: np.ndarray, model: np.ndarray, drawn: np.ndarray | None = None) -> np.ndarray:
     """Return the divergence of each image, `(..., images)`: the mean of even seeds against odd and odd against even.
 
     So no model is compared with itself or a model of its seed. Retrained models can then be compared with each other.

@@ -28,7 +28,7 @@ class Overflowed(ArithmeticError):
         self.models = models
 
 
-def measure(experiment: Experiment, models: Models) -> dict[str, str]:
+def measure_metrics(experiment: Experiment, models: Models) -> dict[str, str]:
     """Return the ids of the evaluations of every metric the config names and needs; the missing ones are made now.
 
     Raises:
@@ -62,7 +62,7 @@ def numbers_of(name: str, evaluation: Evaluation) -> tuple[dict[str, Any], dict[
     """Return the numbers and the arrays of one metric."""
     values = values_of(name, evaluation)
     arrays = {key: value for key, value in values.items() if isinstance(value, np.ndarray)}
-    return finite({key: value for key, value in values.items() if key not in arrays}), arrays
+    return nan_as_none({key: value for key, value in values.items() if key not in arrays}), arrays
 
 
 def make_evaluation(experiment: Experiment, models: Models) -> Evaluation:
@@ -120,6 +120,6 @@ def _outputs(experiment: Experiment, stage: Trained, *, shared: bool) -> ModelOu
     return resources.remember(key, make)
 
 
-def finite(numbers: Mapping[str, Any]) -> dict[str, Any]:
+def nan_as_none(numbers: Mapping[str, Any]) -> dict[str, Any]:
     """Return the numbers with None in place of NaN and infinities, which JSON cannot hold."""
     return {key: None if isinstance(v, float) and not np.isfinite(v) else v for key, v in numbers.items()}

@@ -38,7 +38,7 @@ LARGEST = 2000  # retained images a trajectory looks at
 
 @dataclass(frozen=True)
 class Experiment:
-    """What the models of a run are trained on; `prepare` makes it.
+    """What the models of a run are trained on; `make_experiment` makes it.
 
     Attributes:
         config: the run, with the digest of its data.
@@ -92,9 +92,9 @@ class Models(NamedTuple):
         return {f"{name}_checksum": stage.checksum for name, stage in stages.items() if stage}
 
 
-def prepare(config: RunConfig, resources: Resources) -> Experiment:
+def make_experiment(config: RunConfig, resources: Resources) -> Experiment:
     """Load the images of a run whose data are identified, and choose its forget set; this may train subset models."""
-    images = resources.dataset(config)
+    images = resources.images(config)
 
     def choose() -> Split:
         return choose_forget(
@@ -102,7 +102,7 @@ def prepare(config: RunConfig, resources: Resources) -> Experiment:
             index=lambda: imported_index(config, resources.store),
         )  # fmt: skip
 
-    return Experiment(config, resources, images, resources.group.tell(choose))
+    return Experiment(config, resources, images, resources.group.broadcast(choose))
 
 
 def train_models(experiment: Experiment) -> Models:

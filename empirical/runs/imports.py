@@ -161,7 +161,7 @@ def import_scores(path: Path, config: RunConfig, resources: Resources) -> Record
     """
     if not path.is_file():
         raise MissingDataError(f"score file {path.name}: not found; give the path of the published .npz")
-    published, images = _published(path), resources.dataset(config)
+    published, images = _published(path), resources.images(config)
     if published.names is not None and images.train_names:
         published = published.ordered(path.name, images.train_names)
     scores = published.scores

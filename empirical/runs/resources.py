@@ -155,17 +155,17 @@ class Resources:
     def _digest(self, config: RunConfig) -> str:
         found = data_digest(config, self.runtime)
         if not found:
-            self.dataset(config)  # raises, naming what is missing and how to bring it, or downloads it
+            self.images(config)  # raises, naming what is missing and how to bring it, or downloads it
         return found or data_digest(config, self.runtime)
 
-    def dataset(self, config: RunConfig) -> ImageSet:
+    def images(self, config: RunConfig) -> ImageSet:
         """Return the (CPU) data set of a config, loaded once."""
         key = ("data", config.dataset, config.dataset_options, config.n_train, config.n_test)
         return self.remember(key, lambda: load_dataset(config, self.runtime))
 
     def train_images(self, config: RunConfig) -> torch.Tensor:
         """Return the images a config trains on, on the device, `(n, c, h, w)`: corrupted once, if it says so."""
-        images = self.dataset(config)
+        images = self.images(config)
         key = ("train images", config.dataset, config.dataset_options, config.n_train, config.corruption)
         key = (*key, config.fidelity.glass_blur)
         return self.remember(key, lambda: corrupted_images(config, images).to(self.device))

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from empirical.registry import names
-from empirical.runs.evaluations import Overflowed, measure
-from empirical.runs.experiment import Experiment, Models, prepare, train_models
+from empirical.runs.evaluations import Overflowed, measure_metrics
+from empirical.runs.experiment import Experiment, Models, make_experiment, train_models
 from empirical.runs.resources import Resources
 from empirical.runs.subset_models import memorization_facts
 from empirical.runs.unlearning import check_run
@@ -47,7 +47,7 @@ def run(config: RunConfig, store: Store, runtime: Runtime | None = None, resourc
 def _finished(config: RunConfig, resources: Resources) -> Record | None:
     """Return the finished run with every metric, if the first process finds it."""
     found = resources.store.find(resources.runtime.kind, config)
-    there = resources.group.tell(lambda: found is not None and complete(found, config))
+    there = resources.group.broadcast(lambda: found is not None and complete(found, config))
     return found if there else None
 
 
@@ -62,7 +62,7 @@ def compute_run(config: RunConfig, resources: Resources) -> tuple[Record, bool]:
     """
     check_run(config)
     store, kind, group = resources.store, resources.runtime.kind, resources.group
-    group.parts(config.batch_parts)  # refused before any work
+    group.own_parts(config.batch_parts)  # refused before any work
     store.ensure_writable()
     resources.take_device(portable=config.portable)
     with resources.lease(run_id(kind, config)), memory_named(config):
@@ -70,9 +70,9 @@ def compute_run(config: RunConfig, resources: Resources) -> tuple[Record, bool]:
             return done, False
         found = store.find(kind, config)
         known = found if found and found.status != "failed" else None
-        experiment = prepare(_on_the_same_images(config, known), resources)
+        experiment = make_experiment(_on_the_same_images(config, known), resources)
         models = train_models(experiment)
-        identity = group.tell(lambda: _measure_and_record(config, experiment, models, known).run_id)
+        identity = group.broadcast(lambda: _measure_and_record(config, experiment, models, known).run_id)
         return store.load(identity), True
 
 
@@ -92,7 +92,7 @@ def _measure_and_record(config: RunConfig, experiment: Experiment, models: Model
     overflowed: dict[str, Any] = {}
     if not diverged:
         try:
-            evaluations = measure(alone, models)
+            evaluations = measure_metrics(alone, models)
         except Overflowed as error:
             diverged, overflowed = {"epoch": len(facts["epochs"]), "step": 0}, {"overflowed": error.models}
     result = _facts(alone, models) | ({"diverged_at": diverged} if diverged else {}) | overflowed
@@ -172,7 +172,7 @@ def _facts(experiment: Experiment, models: Models) -> dict[str, Any]:
     retrained = models.retrained.facts if models.retrained else {}
     absent = absent_metrics(config)
     return {
-        "labels": config.labels(),
+        "labels": config.tags(),
         "parents": models.parents(experiment) | models.checksums(),
         "n_forget": len(experiment.split.forget),
         "n_retain": len(experiment.split.retain),

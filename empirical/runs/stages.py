@@ -52,7 +52,7 @@ class Trained:
 def train_afresh(config: RunConfig, resources: Resources, key: StageKey, rows: np.ndarray, seed: int) -> Trained:
     """Return a model trained on some rows from fresh weights, by the rules and hyperparameters of its key."""
     with resources.lease(key.id):
-        images = resources.dataset(config)
+        images = resources.images(config)
         network = build_network(config, images, seed=seed, device=resources.device)
         if known := read_stage(resources, key, network):
             return known
@@ -70,7 +70,7 @@ def train_afresh(config: RunConfig, resources: Resources, key: StageKey, rows: n
 
 def read_stage(resources: Resources, key: StageKey, network: Network) -> Trained | None:
     """Return a stage that the store has, its weights loaded into a network; None if it has none, or damaged ones."""
-    found = resources.group.tell(lambda: resources.store.read_model(key.id))
+    found = resources.group.broadcast(lambda: resources.store.read_model(key.id))
     if found is None:
         return None
     known, facts = found

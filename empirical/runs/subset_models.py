@@ -66,7 +66,7 @@ class SubsetModels:
         A model that another process trains comes last. Results are kept for the next call, because this one may end
         with `Held`.
         """
-        labels, resources = self.resources.dataset(self.config.training()).train_labels, self.resources
+        labels, resources = self.resources.images(self.config.training()).train_labels, self.resources
         inside = draw_subsets(self.config, len(labels))
         known: dict[int, np.ndarray] = resources.remember(("subset models", self.config), dict)
 
@@ -87,11 +87,11 @@ class SubsetModels:
         logits, _ = predict(network, self.resources.train_images(training))
         if not bool(logits.isfinite().all()):
             raise self._diverged(number)
-        return (logits.argmax(1).cpu() == self.resources.dataset(training).train_labels).numpy()
+        return (logits.argmax(1).cpu() == self.resources.images(training).train_labels).numpy()
 
     def shadow_models(self) -> Iterator[tuple[np.ndarray, Network]]:
         """Yield which images each model saw, `(n,)` boolean, and the model, trained now if its weights are not kept."""
-        labels = self.resources.dataset(self.config.training()).train_labels
+        labels = self.resources.images(self.config.training()).train_labels
         for number, subset in enumerate(draw_subsets(self.config, len(labels))):
             yield subset, self.network(number, subset)
 
@@ -127,7 +127,7 @@ def memorization_scores(config: RunConfig, resources: Resources) -> np.ndarray:
         if theirs and ours != theirs:
             raise reject("scores", config.scores, f"scores of {name} = {ours!r}, not of {theirs!r}", "import its own")
     scores = record.arrays()["scores"]
-    expected = len(resources.dataset(config).train_labels)
+    expected = len(resources.images(config).train_labels)
     if len(scores) != expected:
         raise ConfigError(f"scores = {config.scores!r}: has {len(scores)} rows, {config.dataset} has {expected}")
     return filled(scores)

@@ -87,7 +87,7 @@ def unlearning_stage(
     def mask() -> list[Tensor]:
         nonlocal seconds
         started = time.perf_counter()
-        found = group.tell(lambda: forget_mask(config, images, held, split, network))
+        found = group.broadcast(lambda: forget_mask(config, images, held, split, network))
         seconds += time.perf_counter() - started
         return [part.to(network.device) for part in found]
 

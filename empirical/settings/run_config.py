@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from empirical.registry import known, rule
-from empirical.released import Fidelity, resolve
+from empirical.released import Fidelity, resolve_switches
 from empirical.settings.rule_labels import parse_options, parse_rule, parse_rule_schedule
 from repro.base.errors import ConfigError
 from repro.base.parts import settings_of_metrics
@@ -207,7 +207,7 @@ class RunConfig:
         for field in ("rule", "pretrain", "retrain"):
             _check_rule(field, self)
         _ = self.data_settings, self.method_settings
-        resolve(self.preset, self.switches)
+        resolve_switches(self.preset, self.switches)
         _check_corruption(self.corruption)
         if self.dataset == "signal-noise" and self.augment != "none":
             raise reject("augment", self.augment, "none on signal-noise", "a shift would mix its patches")
@@ -219,7 +219,7 @@ class RunConfig:
     @property
     def fidelity(self) -> Fidelity:
         """The resolved discrepancy switches."""
-        return resolve(self.preset, self.switches)
+        return resolve_switches(self.preset, self.switches)
 
     @property
     def data_settings(self) -> dict[str, Any]:
@@ -258,7 +258,7 @@ class RunConfig:
             self.batch_parts, self.perturbation, self.sync_batchnorm,
         )  # fmt: skip
 
-    def labels(self) -> dict[str, Any]:
+    def tags(self) -> dict[str, Any]:
         """Return the settings by which a table groups this run."""
         shown = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed", "unlearn_seed", "alpha")
         more = ("forget_seed", "epochs", "lr", "optimizer", "mask_fraction", "corruption", "preset", "switches")

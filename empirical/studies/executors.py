@@ -205,7 +205,7 @@ def _retried(failed: Record, resources: Resources) -> bool:
 def save_failure(config: RunConfig, resources: Resources, error: Exception) -> ReproError:
     """Save an unexpected error with its traceback as the run's record, and return it as one line."""
     line = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    result = {"error": line, "traceback": "".join(traceback.format_exception(error)), "labels": config.labels()}
+    result = {"error": line, "traceback": "".join(traceback.format_exception(error)), "labels": config.tags()}
     with suppress(ReproError, OSError):  # what cannot be kept is still reported
         config = resources.identified(config)
         found = resources.store.find(resources.runtime.kind, config)

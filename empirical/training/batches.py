@@ -96,14 +96,14 @@ class Order:
     draws: Tensor
     batch_size: int
 
-    def rows(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def inputs(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return row numbers, labels, forget flags and random numbers of a step."""
         cut = slice(step * self.batch_size, (step + 1) * self.batch_size)
         return self.index[cut], self.labels[cut], self.forget[cut], self.draws[cut]
 
     def batch(self, images: Tensor, step: int, own: slice = slice(None)) -> Examples:
         """Return the raw batch of a step, or only its rows `own`; no other image is read."""
-        index, *rest = (part[own] for part in self.rows(step))
+        index, *rest = (part[own] for part in self.inputs(step))
         picked = images[index.to(images.device)].to(index.device, non_blocking=True)
         return Examples(picked, *rest)
 
@@ -131,7 +131,7 @@ class Feed:
             self._orders, self._read = orders, self._readers(self._wanted(orders, number))
         self._next = number + 1
         images = next(self._read)
-        rest = {name: order.rows(number)[1:] for name, order in orders.items()}
+        rest = {name: order.inputs(number)[1:] for name, order in orders.items()}
         return {
             name: (images[name].to(self.device, non_blocking=True), *(part[self.own(len(part))] for part in parts))
             for name, parts in rest.items()

@@ -37,7 +37,7 @@ class Recording(NamedTuple):
 class Graphs(Protocol):
     """Records work on a device and replays it; tests have a version that needs no GPU."""
 
-    def run(self, work: Callable[[], Tensor]) -> Tensor: ...
+    def execute(self, work: Callable[[], Tensor]) -> Tensor: ...
 
     def capture(self, work: Callable[[], Tensor]) -> Recording: ...
 
@@ -58,7 +58,7 @@ class CudaGraphs:
         self.stream = torch.cuda.Stream(device)
         self.pool = torch.cuda.graph_pool_handle()
 
-    def run(self, work: Callable[[], Tensor]) -> Tensor:
+    def execute(self, work: Callable[[], Tensor]) -> Tensor:
         """Do the work on the side stream, in order with everything before and after it."""
         self.stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self.stream):
@@ -155,7 +155,7 @@ class GraphRunner:
             self.graphs.release()
         captured.eager_steps += 1
         with self._preparing() if captured.eager_steps == 1 else nullcontext():
-            return self.graphs.run(lambda: self._step(inputs))
+            return self.graphs.execute(lambda: self._step(inputs))
 
     def _capture(self, captured: Captured, inputs: Inputs) -> Recording:
         """Record the step on its own buffers, and count the examples of a replay."""

@@ -75,7 +75,7 @@ class Observer:
         if network.device.type == "cuda":
             torch.cuda.synchronize(network.device)  # the time of pending steps is training time
         started = time.perf_counter()
-        if not finite(self.step):  # it would predict the first class everywhere and seem to have forgotten
+        if not weights_are_finite(self.step):  # it would predict the first class everywhere and seem to have forgotten
             return
         row = {"progress": epoch + done / total, "gradient_evaluations": self.step.logits.evaluated}
         self.rows.append(row | dict(self.observe(network, row["progress"])))
@@ -88,7 +88,7 @@ class Observer:
         return {"accuracies": rows} if rows else {}
 
 
-def finite(step: Step) -> bool:
+def weights_are_finite(step: Step) -> bool:
     """Return whether all weights that a step trains are finite."""
     return all(bool(weight.isfinite().all()) for weight in step.weights)
 
@@ -130,12 +130,12 @@ def make_runner(step: Step, engine: str, graphs: Graphs | None = None) -> Runner
         if engine == "graph" and stage.group.size == 1:
             graphs = graphs or CudaGraphs(network.device)
     if engine == "graph" and stage.group.size == 1 and graphs is not None:  # graphs hold no exchange of processes
-        fetch = feed or (lambda orders, number: {name: order.rows(number) for name, order in orders.items()})
+        fetch = feed or (lambda orders, number: {name: order.inputs(number) for name, order in orders.items()})
         held = None if read else images
         return GraphRunner(step, held, fetch=fetch, graphs=graphs)
 
     def eager(orders: Mapping[str, Order], number: int) -> Tensor:
-        sizes = {name: len(order.rows(number)[0]) for name, order in orders.items()}
+        sizes = {name: len(order.inputs(number)[0]) for name, order in orders.items()}
         odd = any(sizes[name] < order.batch_size for name, order in orders.items())
         if feed is not None:
             batch = {name: Examples(*parts) for name, parts in feed(orders, number).items()}
@@ -303,7 +303,7 @@ class Training:
         """Close the log; infinite weights after the last step are a divergence too."""
         self.log.seconds = self.seconds()
         self.log.seconds_preparing += self.step.preparing
-        if self.log.diverged_at is None and not finite(self.step):
+        if self.log.diverged_at is None and not weights_are_finite(self.step):
             self.log.diverged_at = {"epoch": self.epoch, "step": 0}
         if self.pauses is not None and self.step.stage.group.first:
             self.pauses.finish(self.state, self.log.seconds)
@@ -322,7 +322,7 @@ class Training:
     def resume(self) -> None:
         """Continue from the newest checkpoint, unless only one of the two trainings has an observer."""
         pauses = self.pauses
-        data = self.step.stage.group.tell(pauses.checkpoints.latest) if pauses else None
+        data = self.step.stage.group.broadcast(pauses.checkpoints.latest) if pauses else None
         said = described(data).get("said") if data else None
         if data is None or said is None or said["observed"] != (self.observer.observe is not None):
             return
@@ -369,5 +369,5 @@ def prepare_together(network: Network, stage: Stage) -> None:
         refuse_empty_parts(stage)
         network.replace_model(torch.nn.SyncBatchNorm.convert_sync_batchnorm(network.model))
     if group.size > 1:
-        own = group.tell(lambda: {name: tensor.cpu() for name, tensor in network.model.state_dict().items()})
+        own = group.broadcast(lambda: {name: tensor.cpu() for name, tensor in network.model.state_dict().items()})
         network.model.load_state_dict(own)

@@ -101,7 +101,7 @@ class Start:
         for cut_out in range(0, len(rows), rows.batch_size):
             part = slice(cut_out, cut_out + rows.batch_size)
             images = self.images[rows.index[part].to(self.images.device)].to(self.network.device)
-            yield Examples(self.network.prepare(images), rows.labels[part], rows.forget[part], torch.empty(0))
+            yield Examples(self.network.normalize(images), rows.labels[part], rows.forget[part], torch.empty(0))
 
     def gradient(self, loss: Callable[[], Tensor], count: int) -> list[Tensor]:
         """Return what the rule makes of a loss of `count` examples."""
@@ -171,7 +171,7 @@ class Step:
         self.ran: dict[str, int] = {}
         self.preparing = 0.0
         self.parts = stage.recipe.batch_parts
-        self.own = stage.group.parts(self.parts)
+        self.own = stage.group.own_parts(self.parts)
 
     def count(self, how: str, *, odd: bool) -> None:
         """Count a step by how it ran; one of an odd batch size is never compiled."""
@@ -279,7 +279,7 @@ class Step:
 
     def _prepare(self, examples: Examples) -> Examples:
         augmented = self.augment(examples.images, examples.draws, fixed=self.fixed)
-        return examples._replace(images=self.network.prepare(augmented))
+        return examples._replace(images=self.network.normalize(augmented))
 
     def _apply(self, rule: Rule, optimizer: torch.optim.Optimizer, grads: list[Tensor]) -> None:
         for weight, grad in zip(self.weights, grads, strict=True):

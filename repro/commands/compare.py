@@ -143,7 +143,7 @@ def _beside(key: str, run: Record, store: Store) -> Record:
 
 def _twin(run: Record, resources: "Resources", *, seed: int, draw: int) -> Record:
     """Keep the theory on the data, weights and batches of a run, or of the same run with another seed and draw."""
-    from empirical.runs.experiment import prepare
+    from empirical.runs.experiment import make_experiment
     from repro.commands.twin import twin
 
     data, own = str(run.config["dataset_options"]), run.result["labels"].get("draw", 0)
@@ -152,9 +152,9 @@ def _twin(run: Record, resources: "Resources", *, seed: int, draw: int) -> Recor
     other = replace(_config(run), seed=seed, dataset_options=data, data="")
     same = (seed, draw) == (run.config["seed"], own)
     config = resources.identified(_config(run) if same else other)
-    found = twin(prepare(config, resources))
+    found = twin(make_experiment(config, resources))
     return resources.store.save(
-        "twin", Twin(run_id(run.kind, config)), result=_facts(found) | {"labels": config.labels()}, status=found.status,
+        "twin", Twin(run_id(run.kind, config)), result=_facts(found) | {"labels": config.tags()}, status=found.status,
         arrays={"curves": _curves(found)}, provenance=collect(study=str(run.provenance.get("study", ""))),
     )  # fmt: skip
 

@@ -160,4 +160,4 @@ def _steps(method: Method, sets: Sets, seed: int) -> Iterator[np.ndarray]:
         for number, phase in enumerate(phases):
             orders = arranger.arrange(phase, "epoch", epoch, number)
             for step in range(phase.steps):
-                yield np.concatenate([order.rows(step)[0].cpu().numpy() for order in orders.values()])
+                yield np.concatenate([order.inputs(step)[0].cpu().numpy() for order in orders.values()])

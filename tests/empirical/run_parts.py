@@ -6,7 +6,7 @@ from torch import Tensor
 
 from empirical.metrics.evaluation import Evaluation
 from empirical.runs.evaluations import make_evaluation
-from empirical.runs.experiment import Experiment, Models, prepare, train_models, train_original
+from empirical.runs.experiment import Experiment, Models, make_experiment, train_models, train_original
 from empirical.runs.resources import Resources
 from empirical.runs.unlearning import forget_mask
 from empirical.settings.keys import evaluation_keys
@@ -28,7 +28,7 @@ class TrainedRun(NamedTuple):
 
 
 def prepared(config: RunConfig, resources: Resources) -> Experiment:
-    return prepare(resources.identified(config), resources)
+    return make_experiment(resources.identified(config), resources)
 
 
 def trained_run(config: RunConfig, resources: Resources) -> TrainedRun:

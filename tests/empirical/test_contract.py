@@ -1,19 +1,22 @@
 """The contract of every registered method, rule and metric, of plug-ins too, on drawn and on real images."""
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from empirical.registry import load, metric, names
+from empirical.registry import METRICS, load, metric, names
 from empirical.released import PRESETS
 from empirical.runs.resources import Resources
 from empirical.runs.run import run
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.testing import check_method, check_metric, check_rule
 from repro.base.errors import ConfigError
+from repro.base.parts import Metric
 from repro.records.store import Store
 
 BRANCHED = [name for name in names("methods") if "forget" in load("methods", name).parts]
@@ -71,9 +74,17 @@ def test_every_rule_leaves_the_weights_and_returns_their_gradients(rule: str) ->
 @pytest.mark.parametrize("metric", [name for name in names("metrics") if not metric(name).pooled])
 def test_every_metric_is_repeatable_and_leaves_the_models_alone(metric: str, shared: Resources) -> None:
     settings = {"model": "patch-cnn"} if metric == "coefficients" else {}  # which this network alone has
-    found = check_metric(metric, shared, **settings)
-    assert found
-    assert all(np.isfinite(value).all() for value in found.values() if not isinstance(value, str | list))
+    assert check_metric(metric, shared, **settings)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, [math.nan], np.array([0.0, np.nan])])
+def test_a_metric_without_a_finite_number_is_refused(
+    value: Any, shared: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: Any = lambda evaluation: {"whole": 1, "broken": value}  # noqa: E731
+    monkeypatch.setitem(METRICS, "made_up", Metric(measured))
+    with pytest.raises(ConfigError, match="metric made_up = 'no finite value of broken'"):
+        check_metric("made_up", shared)
 
 
 # On 2,000 real images of CIFAR-10, where REPRO_DATA names the folder that holds them.

@@ -169,7 +169,7 @@ def test_folders_of_one_process_are_told_apart_by_their_options(tmp_path: Path, 
     resources = Resources(store, Runtime(device="cpu", data_root=str(tmp_path)))
     configs = [RunConfig(dataset="folder", dataset_options=f"folder={name}, size=16") for name in ("pets", "others")]
     assert len({resources.identified(config).data for config in configs} - {""}) == 2
-    shown = [resources.dataset(config).train_images[0] for config in configs]
+    shown = [resources.images(config).train_images[0] for config in configs]
     assert not torch.equal(shown[0], shown[1])
 
 

@@ -28,7 +28,7 @@ from tests.empirical.run_parts import evaluated, prepared, trained_run
 
 
 def checkpoint(config: RunConfig, resources: Resources, seed: int = 5) -> dict[str, torch.Tensor]:
-    network = build_network(config, resources.dataset(config), seed=seed, device=torch.device("cpu"))
+    network = build_network(config, resources.images(config), seed=seed, device=torch.device("cpu"))
     return {name: value.contiguous() for name, value in network.model.state_dict().items()}
 
 
@@ -206,7 +206,7 @@ def test_a_card_says_what_each_model_scores_how_it_was_made_and_which_file_it_is
                for place, role in enumerate(roles) for at, name in enumerate(("retain", "forget", "test"))}  # fmt: skip
     record = Record("0" * 16, "unlearn", "ok", plain(config), {**numbers, "tow": 0.75}, {})
     hashes = {role: f"hash of {role}" for role in roles}
-    card = model_card(record, config, shared.dataset(config), hashes=hashes, portable=True).splitlines()
+    card = model_card(record, config, shared.images(config), hashes=hashes, portable=True).splitlines()
     table = ["| original | 0.0100 | 0.0400 | 0.0700 |", "| retrained | 0.1000 | 0.1300 | 0.1600 |",
              "| unlearned | 0.1900 | 0.2200 | 0.2500 |"]  # fmt: skip
     assert [line for line in card if line.startswith(("| original |", "| retrained |", "| unlearned |"))] == table
@@ -222,7 +222,7 @@ def test_each_exported_file_holds_the_weights_of_its_own_model(
     config = small(pretrain_epochs=8, epochs=4, alpha=0.2, lr=0.05, metrics=("accuracy",))
     record = run(config, resources.store, resources=resources)
     export_models(record, resources, tmp_path)
-    card, images = (tmp_path / "README.md").read_text(), resources.dataset(config)
+    card, images = (tmp_path / "README.md").read_text(), resources.images(config)
     split = prepared(config, resources).split
     sets = {name: (images.train_images[rows], images.train_labels[rows])
             for name, rows in (("retain", split.retain), ("forget", split.forget))}  # fmt: skip
@@ -263,7 +263,7 @@ def test_an_exported_model_follows_its_card_with_plain_torch(
     scope: dict[str, Any] = {}
     monkeypatch.chdir(tmp_path)
     exec(code[1], scope)
-    images = shared.dataset(config)
+    images = shared.images(config)
     logits = scope["logits"](images.test_images.float() / 255)
     share = float((logits.argmax(1) == images.test_labels).double().mean())
     assert share == pytest.approx(record.result["test_accuracy"], abs=1e-9)

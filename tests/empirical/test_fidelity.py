@@ -23,7 +23,7 @@ from empirical.metrics.outputs import ModelOutputs, model_outputs
 from empirical.models.network import Network
 from empirical.models.resnet import Classifier
 from empirical.registry import METRICS
-from empirical.released import NUMBERS, Fidelity, published_reference, resolve
+from empirical.released import NUMBERS, Fidelity, published_reference, resolve_switches
 from empirical.runs.resources import Resources
 from empirical.runs.run import run
 from empirical.runs.stages import build_network
@@ -62,7 +62,7 @@ def documented() -> dict[str, tuple[str, ...]]:
 
 
 def test_the_table_of_differences_is_what_the_switches_say() -> None:
-    table, released = documented(), resolve("official-release")
+    table, released = documented(), resolve_switches("official-release")
     assert list(table) == switch_names()
     for field in fields(Fidelity):
         number, correct, official, paper, code, where = table[field.name]
@@ -80,21 +80,21 @@ def test_the_switches_that_change_numbers_are_those_that_metrics_declare() -> No
 
 
 def test_the_paper_preset_is_the_release_without_its_optimizer_and_augmentation() -> None:
-    paper, released = resolve("official-paper"), resolve("official-release")
+    paper, released = resolve_switches("official-paper"), resolve_switches("official-release")
     assert replace(released, base_optimizer="as-set", randaugment=False) == paper != released
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Fidelity)])
 def test_a_switch_moves_alone(name: str) -> None:
     """Each value can be set by its text on top of `correct`, and nothing else moves with it."""
-    default, released = getattr(Fidelity(), name), getattr(resolve("official-release"), name)
+    default, released = getattr(Fidelity(), name), getattr(resolve_switches("official-release"), name)
     other = {"forget_statistics": "keep", "minmax_sign": "cross-entropy"}.get(name, released)
     assert other != default
-    assert resolve("correct", f"{name}={str(other).lower()}") == single(name, other)
+    assert resolve_switches("correct", f"{name}={str(other).lower()}") == single(name, other)
 
 
 def test_single_switches_override_a_preset() -> None:
-    fidelity = resolve("official-paper", "tow=absolute, randaugment=true")
+    fidelity = resolve_switches("official-paper", "tow=absolute, randaugment=true")
     assert (fidelity.tow, fidelity.randaugment, fidelity.mask_polarity) == ("absolute", True, "low")
 
 
@@ -215,18 +215,18 @@ def test_d10_mia_members(small: Small, shared: Resources) -> None:
 
 
 def test_d12_forget_statistics(small: Small, shared: Resources) -> None:
-    images = shared.dataset(small())
+    images = shared.images(small())
     moved = []
     for keep in (False, True):
         network = build_network(small(), images, seed=0, device=torch.device("cpu"))
         before = network.model.state_dict()["body.1.running_mean"].clone()
-        Logits(network, None, torch.zeros(()), keep).forget(network.prepare(images.train_images[:8]))
+        Logits(network, None, torch.zeros(()), keep).forget(network.normalize(images.train_images[:8]))
         moved.append(not torch.equal(before, network.model.state_dict()["body.1.running_mean"]))
     assert moved == [True, False]
 
 
 def test_d16_double_normalize(small: Small, shared: Resources) -> None:
-    images = shared.dataset(small())
+    images = shared.images(small())
     repeats = [
         build_network(replace(small(switches=s), dataset=d), images, seed=0, device=torch.device("cpu")).repeats
         for s in ("", "double_normalize=true") for d in ("tinyimagenet100", "tiny-imagenet", "imagenet", "cifar10")

@@ -209,7 +209,7 @@ def score_file(path: Path, labels: np.ndarray) -> Path:
 def test_published_scores_belong_to_one_order_of_one_data_set_and_may_lack_some(
     tmp_path: Path, small: Small, resources: Resources
 ) -> None:
-    labels = resources.dataset(small()).train_labels.numpy().copy()
+    labels = resources.images(small()).train_labels.numpy().copy()
     record = import_scores(score_file(tmp_path / "good.npz", labels), small(), resources)
     assert np.isnan(record.arrays()["scores"]).sum() == 1
     config = small(difficulty="high", scores=record.run_id)

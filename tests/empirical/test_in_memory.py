@@ -30,7 +30,7 @@ from torch.utils.data import (
 )
 
 import empirical
-from empirical.runs.evaluations import measure
+from empirical.runs.evaluations import measure_metrics
 from empirical.runs.experiment import Experiment, Models
 from empirical.runs.resources import Resources
 from empirical.settings.run_config import RunConfig
@@ -76,7 +76,7 @@ def test_a_users_model_becomes_what_the_pipelines_becomes(small: Small, shared: 
 
 def measured_numbers(data: Experiment, models: Models) -> dict[str, float]:
     store, found = data.resources.store, {}
-    for identity in measure(data, models).values():
+    for identity in measure_metrics(data, models).values():
         result = next(store.root.glob(f"evaluations/{identity}/result.json"))
         found |= json.loads(result.read_text())["result"]
     return {name: value for name, value in found.items() if isinstance(value, float)}

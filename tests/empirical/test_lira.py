@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from empirical.data.memorization import draw_subsets
 from empirical.metrics.images import logit_margin
-from empirical.metrics.lira import ShadowOutputs, attack, fitted, lira
+from empirical.metrics.lira import ShadowOutputs, attack, lira, predicted_gaussian
 from empirical.models.network import predict
 from empirical.runs import stages
 from empirical.runs.resources import Resources
@@ -62,7 +62,7 @@ def test_a_model_that_never_saw_them_is_not_told_though_its_images_are_harder_th
 def test_an_image_is_judged_by_its_own_mean_and_the_spread_of_all() -> None:
     answers = np.array([[1.0, 10.0], [3.0, 14.0], [100.0, 12.0]])
     chosen = np.array([[True, True], [True, True], [False, True]])
-    mean, deviation = fitted(answers, chosen)
+    mean, deviation = predicted_gaussian(answers, chosen)
     pooled = (1 + 1 + 4 + 4 + 0) / ((2 - 1) + (3 - 1))
     assert mean.tolist() == [2.0, 12.0]
     assert deviation == pytest.approx(np.sqrt(pooled * np.array([1 + 1 / 2, 1 + 1 / 3])))

@@ -194,7 +194,7 @@ def test_whoever_looks_between_steps_changes_no_weight_and_no_statistic() -> Non
 
     def observe(network: Any, progress: float) -> dict[str, float]:
         network.model.eval()
-        network.logits(network.prepare(IMAGES))
+        network.logits(network.normalize(IMAGES))
         return {"progress seen": progress}
 
     (blind, one), (seen, other) = looked(None), looked(observe)

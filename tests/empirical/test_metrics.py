@@ -300,7 +300,7 @@ def test_accuracies_are_those_of_the_models_on_their_own_images(evaluation: Eval
         network.model.eval()
         for name, (rows, labels) in sets.items():
             with torch.no_grad():
-                answers = network.model(network.prepare(rows)).argmax(1)
+                answers = network.model(network.normalize(rows)).argmax(1)
             assert found[f"{prefix}{name}_accuracy"] == pytest.approx(float((answers == labels).double().mean()))
     assert len(set(found.values())) > 3
 
@@ -488,7 +488,7 @@ def test_the_hessians_top_eigenvalue_is_that_of_the_whole_matrix_in_evaluation_m
     same = {role: lambda: network for role in ("original", "retrained", "unlearned")}
     found = load("metrics", "hessian")(replace(evaluation, networks=same))["hessian_top"]
     rows = evaluation.split.retain
-    inputs = network.prepare(evaluation.images.train_images[rows]).flatten(1) / 2
+    inputs = network.normalize(evaluation.images.train_images[rows]).flatten(1) / 2
     labels = evaluation.images.train_labels[rows]
 
     def loss(flat: torch.Tensor) -> torch.Tensor:

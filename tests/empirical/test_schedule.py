@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from empirical.methods.retain import Retrain
-from empirical.runs.experiment import prepare, train_original
+from empirical.runs.experiment import make_experiment, train_original
 from empirical.runs.resources import Resources
 from empirical.settings.rule_labels import parse_rule_schedule
 from empirical.settings.run_config import RunConfig, Runtime
@@ -57,7 +57,7 @@ def test_a_run_pretrains_by_its_schedule_and_counts_its_passes(tmp_path) -> None
     config = resources.identified(RunConfig(n_train=60, n_test=20, **schedule))
 
     def original(**changes):
-        return train_original(prepare(replace(config, **changes), resources)).network.model.state_dict()
+        return train_original(make_experiment(replace(config, **changes), resources)).network.model.state_dict()
 
     both, first = original(), original(pretrain="sam-2.0", pretrain_epochs=1)
     assert not same(both, original(pretrain="sam-2.0"))

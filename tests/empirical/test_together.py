@@ -98,7 +98,7 @@ def test_a_batch_is_cut_into_parts_that_differ_by_one_row() -> None:
 
 def test_processes_that_do_not_share_the_parts_evenly_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"batch_parts = 3: must be a multiple of the 2 processes"):
-        Processes(0, 2).parts(3)
+        Processes(0, 2).own_parts(3)
 
 
 def test_synchronized_batchnorm_is_refused_without_a_gpu() -> None:
@@ -128,7 +128,7 @@ def test_only_what_the_first_process_tells_is_waited_for_for_days(monkeypatch: p
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.distributed, name, fake)
     with torchrun_processes("cpu") as group:
-        assert group.tell(lambda: "nothing") == "patient"
+        assert group.broadcast(lambda: "nothing") == "patient"
     assert waits["exchange"].total_seconds() == 1800
     assert (waits["told"][0], waits["told"][1].days) == ("gloo", 7)
 

@@ -337,8 +337,8 @@ BUGS = [
     Bug(f"{LOOP}:to_bytes", "a state without the moments of the forget branch", of_the_first_optimizer, "resuming"),
     Bug(f"{STEP}:Step.set_rate", "the rate of the forget branch stays", first_follows, "both branches"),
     # many models
-    Bug(f"{POOLED}:halves", "model and reference exchanged", swapped(0, 1), "klom"),
-    Bug(f"{POOLED}:halves", "intervals of the reverse", reverse_resampled, "klom"),
+    Bug(f"{POOLED}:divergence_of_halves", "model and reference exchanged", swapped(0, 1), "klom"),
+    Bug(f"{POOLED}:divergence_of_halves", "intervals of the reverse", reverse_resampled, "klom"),
     Bug(f"{POOLED}:SeedArrays.margins", "the unlearned models as the originals", unlearned_as_original, "klom"),
     Bug(f"{POOLED}:SeedArrays.margins", "EasyDUB's KLoM of the unlearned models as the originals'",
         unlearned_as_original, "klom_easydub"),

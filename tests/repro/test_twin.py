@@ -12,7 +12,7 @@ import torch
 from empirical.methods.retain import Retrain
 from empirical.metrics.coefficients import coefficient_observer
 from empirical.models.network import Network, accuracy
-from empirical.runs.experiment import Experiment, prepare, train_original
+from empirical.runs.experiment import Experiment, make_experiment, train_original
 from empirical.runs.resources import Resources
 from empirical.runs.unlearning import unlearning_stage
 from empirical.settings.run_config import RunConfig, Runtime
@@ -44,7 +44,7 @@ def experiment(tmp_path: Path) -> Callable[..., Experiment]:
     """Make an experiment on 20 images of 16x16 pixels, with settings changed."""
 
     def make(**changes: Any) -> Experiment:
-        return prepare(replace(BASE, **changes), Resources(Store(tmp_path), Runtime(device="cpu")))
+        return make_experiment(replace(BASE, **changes), Resources(Store(tmp_path), Runtime(device="cpu")))
 
     return make
 
@@ -58,7 +58,7 @@ def watch(experiment: Experiment, rule: Rule | None = None) -> tuple[Curves, Cur
     def observe(network: Network, progress: float) -> dict[str, Any]:
         found = learned(network)
         for side, where in rows.items():
-            scores = network.logits(network.prepare(images.train_images[where])).detach()
+            scores = network.logits(network.make_experiment(images.train_images[where])).detach()
             labels = images.train_labels[where]
             found[f"{side}_loss"] = float(torch.nn.functional.cross_entropy(scores, labels))
             found[f"{side}_error"] = float((scores.argmax(1) != labels).double().mean())
