@@ -1,6 +1,6 @@
 """Evaluations: each metric of a run is measured once, and its numbers are kept by what they depend on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -59,10 +59,12 @@ def values_of(name: str, evaluation: Evaluation) -> dict[str, Any]:
 
 
 def numbers_of(name: str, evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return the numbers and the arrays of one metric."""
+    """Return the numbers of one metric, None in place of NaN and infinities, and its arrays."""
     values = values_of(name, evaluation)
     arrays = {key: value for key, value in values.items() if isinstance(value, np.ndarray)}
-    return nan_as_none({key: value for key, value in values.items() if key not in arrays}), arrays
+    numbers = {key: value for key, value in values.items() if key not in arrays}
+    # JSON holds neither NaN nor infinities.
+    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in numbers.items()}, arrays
 
 
 def make_evaluation(experiment: Experiment, models: Models) -> Evaluation:
@@ -118,8 +120,3 @@ def _outputs(experiment: Experiment, stage: Trained, *, shared: bool) -> ModelOu
     part = "" if featured_rows(len(images.train_labels), split) is None else split.identity
     key = ("outputs", stage.stage_id, experiment.config.n_test, *_seen(experiment.config), part)
     return resources.remember(key, make)
-
-
-def nan_as_none(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the numbers with None in place of NaN and infinities, which JSON cannot hold."""
-    return {key: None if isinstance(v, float) and not np.isfinite(v) else v for key, v in numbers.items()}

@@ -156,27 +156,20 @@ def train_unlearned(experiment: Experiment, original: Trained) -> Trained:
 
     key, observe = experiment.unlearn_key(), trajectory_observer(experiment) if config.trajectory else None
     with resources.lease(key.id):
-        network = _copy(experiment, original)
+        network = original.network.copy()
         if known := read_stage(resources, key, network):
             return known
         stage = unlearning_stage(
             config, experiment.images, resources.train_images(config), experiment.split, network,
-            teacher=_copy(experiment, original), group=resources.group,
+            teacher=original.network.copy(), group=resources.group,
         )  # fmt: skip
         return train_stage(resources, key, network, stage, keep=resources.runtime.keep_models, observe=observe)
 
 
-def _copy(experiment: Experiment, original: Trained) -> Network:
-    network = experiment.new_network(0)
-    network.model.load_state_dict(original.network.model.state_dict())
-    return network
-
-
 def _train_afresh(experiment: Experiment, key: StageKey, rows: np.ndarray) -> Trained:
     """Return a model trained on some rows from fresh weights; runs of one process share it."""
-    seed = derive_seed(experiment.config.seed, key.stage, *([key.unlearn_seed] if key.unlearn_seed else []))
     resources = experiment.resources
-    return resources.remember(key.id, lambda: train_afresh(experiment.config, resources, key, rows, seed))
+    return resources.remember(key.id, lambda: train_afresh(experiment.config, resources, key, rows))
 
 
 def trajectory_observer(experiment: Experiment) -> Observe:

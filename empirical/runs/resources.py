@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 
 from empirical.data.images import ImageSet, load_dataset
@@ -17,11 +16,9 @@ from empirical.data.source import data_digest
 from empirical.models.network import can_generate_code
 from empirical.portable import check_portable
 from empirical.settings.run_config import RunConfig, Runtime
-from empirical.training.checkpoint import Pauses
 from empirical.training.together import ALONE, Processes
 from repro.base.errors import MissingDataError
 from repro.base.settings import reject
-from repro.records.identity import derive_seed
 from repro.records.provenance import collect
 from repro.records.store import Store
 
@@ -135,28 +132,28 @@ class Resources:
         """Return the same resources for work of a single process."""
         return replace(self, group=ALONE)
 
-    def pauses(self, stage_id: str, *, keep: bool = True) -> Pauses:
-        """Return when and where a stage writes its state; `keep` says whether its weights will be kept."""
-        seconds, epochs = self.runtime.checkpoint_seconds, self.runtime.checkpoint_epochs
-        return Pauses(self.store.checkpoints(stage_id), seconds, epochs, deadline=self.deadline, only_copy=not keep)
-
     def identified(self, config: RunConfig) -> RunConfig:
         """Return the config with the digest of its data and the id of its imported model, which identify the run.
 
         Raises:
-            MissingDataError: when the data set is not there.
+            MissingDataError: when the data set is not there, or no imported model of that name.
             ConfigError: when the config asks for other files than those that are there.
         """
-        found = self.remember(("digest", config.dataset, config.dataset_options), lambda: self._digest(config))
+
+        def digest() -> str:
+            if found := data_digest(config, self.runtime):
+                return found
+            self.images(config)  # raises, naming what is missing and how to bring it, or downloads it
+            return data_digest(config, self.runtime)
+
+        found = self.remember(("digest", config.dataset, config.dataset_options), digest)
         if config.data not in ("", found):
             raise reject("data", config.data, f"{found}, the digest of {config.dataset} here", "or left empty")
-        return replace(config, data=found, original=imported_id(self.store, config.original))
-
-    def _digest(self, config: RunConfig) -> str:
-        found = data_digest(config, self.runtime)
-        if not found:
-            self.images(config)  # raises, naming what is missing and how to bring it, or downloads it
-        return found or data_digest(config, self.runtime)
+        original = self.store.imported(config.original)
+        if config.original and not original:
+            remedy = "no model of that name or id; `repro models import` keeps one"
+            raise MissingDataError(f"original = {config.original!r}: {remedy}")
+        return replace(config, data=found, original=original)
 
     def images(self, config: RunConfig) -> ImageSet:
         """Return the (CPU) data set of a config, loaded once."""
@@ -168,6 +165,10 @@ class Resources:
         images = self.images(config)
         key = ("train images", config.dataset, config.dataset_options, config.n_train, config.corruption)
         key = (*key, config.fidelity.glass_blur)
+        if config.corruption == "none":
+            return self.remember(key, lambda: images.train_images.to(self.device))
+        from empirical.augmentation.corruptions import corrupted_images
+
         return self.remember(key, lambda: corrupted_images(config, images).to(self.device))
 
     def remember(self, key: Any, make: Callable[[], T]) -> T:
@@ -188,36 +189,6 @@ def arithmetic(engine: str, device: torch.device) -> dict[str, Any]:
              "cudnn": cudnn.version()}  # fmt: skip
     compiled = engine != "eager" and can_generate_code()
     return {"engine": engine, "compile": compiled} | (flags if device.type == "cuda" else {})
-
-
-def imported_id(store: Store, name: str) -> str:
-    """Return the id of an imported model by its name or id; empty for an empty name.
-
-    Raises:
-        MissingDataError: when the store has none of that name.
-    """
-    found = store.imported(name)
-    if found or not name:
-        return found
-    raise MissingDataError(f"original = {name!r}: no model of that name or id; `repro models import` keeps one")
-
-
-def corrupted_images(config: RunConfig, images: ImageSet) -> torch.Tensor:
-    """Return the training images with the corruption of a config, on the CPU; the same ones in every run.
-
-    Raises:
-        ConfigError: when the images are not uint8 images in memory.
-    """
-    if config.corruption == "none":
-        return images.train_images
-    if not isinstance(images.train_images, torch.Tensor) or images.train_images.dtype != torch.uint8:
-        raise reject("corruption", config.corruption, f"none on {config.dataset}", "it needs images held in memory")
-    from empirical.augmentation.corruptions import corrupt
-
-    generator = np.random.default_rng(derive_seed(0, "corruption", config.corruption))
-    swap = config.fidelity.glass_blur == "swap"
-    noisy = corrupt(images.train_images.numpy(), config.corruption, generator=generator, swap=swap)
-    return torch.from_numpy(noisy)
 
 
 def use_threads(count: int) -> None:

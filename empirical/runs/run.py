@@ -123,7 +123,13 @@ def memory_named(config: RunConfig) -> Iterator[None]:
     except (torch.cuda.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if (lack := lack_of_memory(error)) is None:
             raise
-        raise OutOfMemoryError_(_too_much(config, lack)) from error
+        asked = re.search(r"allocate ([\d.]+ ?\w+)", str(lack))
+        request = f"a request of {asked[1]} failed" if asked else "a request failed"
+        name = max(("batch_size", "pretrain_batch_size"), key=lambda name: getattr(config, name))
+        parts = f" in batch_parts = {config.batch_parts}" if config.batch_parts > 1 else ""
+        tried = f"the largest batch tried is {name} = {getattr(config, name)}{parts}"
+        line = f"out of memory: {request}; {tried}; try a smaller one, or more batch_parts"
+        raise OutOfMemoryError_(line) from error
 
 
 def lack_of_memory(error: BaseException) -> BaseException | None:
@@ -139,17 +145,6 @@ def lack_of_memory(error: BaseException) -> BaseException | None:
             return found
         found = found.__cause__ or found.__context__
     return None
-
-
-def _too_much(config: RunConfig, lack: BaseException) -> str:
-    """Return what was asked for, and the largest batch that was tried."""
-    asked = re.search(r"allocate ([\d.]+ ?\w+)", str(lack))
-    batches = {"batch_size": config.batch_size, "pretrain_batch_size": config.pretrain_batch_size}
-    name = max(batches, key=batches.__getitem__)
-    request = f"a request of {asked[1]} failed" if asked else "a request failed"
-    parts = config.batch_parts
-    tried = f"{name} = {batches[name]}" + (f" in batch_parts = {parts}" if parts > 1 else "")
-    return f"out of memory: {request}; the largest batch tried is {tried}; try a smaller one, or more batch_parts"
 
 
 def _on_the_same_images(config: RunConfig, found: Record | None) -> RunConfig:

@@ -22,11 +22,13 @@ from empirical.settings.keys import StageKey
 from empirical.settings.rule_labels import parse_rule_schedule
 from empirical.settings.run_config import RunConfig
 from empirical.training.batches import row_sets
-from empirical.training.loop import Log, Observe, fit
+from empirical.training.checkpoint import Pauses
+from empirical.training.loop import Observe, fit
 from empirical.training.rules import RuleContext, build_rule
 from empirical.training.step import Stage
 from repro.base.ending import Stopped
 from repro.base.errors import IntegrityError
+from repro.records.identity import derive_seed
 
 FACTS = ("seconds", "gradient_evaluations", "peak_memory_bytes", "diverged_at", "epochs", "seconds_mask", "ran")
 
@@ -39,8 +41,8 @@ class Trained:
         stage_id: identity of the stage.
         network: the trained model on the device.
         checksum: of its weights, see `checksum_of`; None in a process that trained for another one to keep.
-        facts: seconds, gradient evaluations, peak memory, epochs, divergence, seconds of the mask, and how its steps
-            really ran; None where a stage that was kept does not say.
+        facts: seconds, gradient evaluations, peak memory (the stage's on a GPU, the process's on a CPU), epochs,
+            divergence, seconds of the mask, and how its steps really ran; None where a stored stage does not say.
     """
 
     stage_id: str
@@ -49,8 +51,10 @@ class Trained:
     checksum: str | None = None
 
 
-def train_afresh(config: RunConfig, resources: Resources, key: StageKey, rows: np.ndarray, seed: int) -> Trained:
-    """Return a model trained on some rows from fresh weights, by the rules and hyperparameters of its key."""
+def train_afresh(config: RunConfig, resources: Resources, key: StageKey, rows: np.ndarray) -> Trained:
+    """Return a model trained on some rows from fresh weights, by the rules, hyperparameters and seeds of its key."""
+    number = key.number if key.stage == "subset" else key.unlearn_seed
+    seed = derive_seed(key.seed, key.stage, *([number] if number or key.stage == "subset" else []))
     with resources.lease(key.id):
         images = resources.images(config)
         network = build_network(config, images, seed=seed, device=resources.device)
@@ -97,11 +101,17 @@ def train_stage(
     Raises:
         Stopped: after a signal or at the deadline, when a checkpoint is written.
     """
-    if resources.device.type == "cuda":
+    if on_gpu := resources.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(resources.device)
-    pauses = resources.pauses(key.id, keep=keep)
+    runtime = resources.runtime
+    pauses = Pauses(
+        resources.store.checkpoints(key.id), runtime.checkpoint_seconds, runtime.checkpoint_epochs,
+        deadline=resources.deadline, only_copy=not keep,
+    )  # fmt: skip
     log = fit(network, stage, resources.engine(stage.images), observe=observe, pauses=pauses)
-    facts = _facts(log, resources.device, stage.mask_seconds)
+    used = torch.cuda.max_memory_allocated(resources.device) if on_gpu else peak_memory()
+    values = (log.seconds, log.gradient_evaluations, used, log.diverged_at, log.epochs, stage.mask_seconds, log.ran)
+    facts = dict(zip(FACTS, values, strict=True))
     made = save(weights(network)) if resources.group.first else None
     if keep and made is not None:
         provenance = resources.provenance(**facts, resumed=log.resumed, seconds_preparing=log.seconds_preparing)
@@ -134,14 +144,6 @@ def restore(network: Network, known: bytes, stage_id: str) -> Network:
         reason = " ".join(str(error).split())[:200]
         raise IntegrityError(f"model {stage_id}: weights do not fit this architecture ({reason})") from error
     return network
-
-
-def _facts(log: Log, device: torch.device, mask_seconds: float) -> dict[str, Any]:
-    """Return what a log says about a stage; memory is the stage's on a GPU, resident in the process on a CPU."""
-    on_gpu = device.type == "cuda"
-    used = torch.cuda.max_memory_allocated(device) if on_gpu else peak_memory()
-    values = (log.seconds, log.gradient_evaluations, used, log.diverged_at, log.epochs, mask_seconds, log.ran)
-    return dict(zip(FACTS, values, strict=True))
 
 
 def peak_memory() -> int | None:

@@ -16,7 +16,7 @@ from empirical.settings.run_config import ESTIMATE, MemorizationConfig, RunConfi
 from repro.base.errors import ConfigError
 from repro.base.progress import track
 from repro.base.settings import reject
-from repro.records.identity import derive_seed, run_id
+from repro.records.identity import run_id
 from repro.records.leases import in_turn
 from repro.records.pack import PackedStore
 from repro.records.record import Record
@@ -101,9 +101,9 @@ class SubsetModels:
         Raises:
             ConfigError: when its training diverged, because its answers then say nothing about memorization.
         """
-        training, seed = self.config.training(), derive_seed(self.config.seed, "subset", number)
+        training = self.config.training()
         key = subset_key(training, self.config.fraction, number)
-        model = train_afresh(training, self.resources, key, np.flatnonzero(subset), seed)
+        model = train_afresh(training, self.resources, key, np.flatnonzero(subset))
         if model.facts["diverged_at"]:
             raise self._diverged(number)
         return model.network

@@ -91,7 +91,8 @@ def unlearning_stage(
         seconds += time.perf_counter() - started
         return [part.to(network.device) for part in found]
 
-    method, context = build_method(config), RuleContext(mask, config.fidelity)
+    method: Any = build_method(config)
+    context = RuleContext(mask, config.fidelity)
     rule = method_rule(method, build_rule(config.rule, context), context)
     settings = config.unlearning()
     sets = row_sets(images, settings, split.retain, split.forget, device=network.device)
@@ -100,18 +101,14 @@ def unlearning_stage(
         method, rule, sets, settings, held, augmentation(config, held.dtype), seed, frozen_copy(teacher),
         config.fidelity, group=group, mask_seconds=seconds,
     )  # fmt: skip
-    return _prepared(stage, network) if hasattr(method, "prepare") else stage
-
-
-def _prepared(stage: Stage, network: Network) -> Stage:
-    """Return the stage with what its method makes of the original before the first step, and what that took."""
-    method: Any = stage.method
+    if not hasattr(method, "prepare"):
+        return stage
     started = time.perf_counter()
-    start = Start(network, stage.rule, stage.sets, stage.images, stage.seed)
+    start = Start(network, rule, sets, held, seed)
     network.model.eval()
     made = method.prepare(start)
     network.model.train()
-    evaluated = start.evaluated if stage.group.first else 0  # every process makes the same; they add what they count
+    evaluated = start.evaluated if group.first else 0  # every process makes the same; they add what they count
     return replace(stage, prepared=made, evaluated=evaluated, seconds=time.perf_counter() - started)
 
 

@@ -13,11 +13,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from empirical.augmentation.corruptions import corrupted_images
 from empirical.metrics.outputs import model_outputs
 from empirical.models.network import Network
 from empirical.runs.evaluations import make_evaluation
 from empirical.runs.experiment import train_original, train_retrained
-from empirical.runs.resources import Resources, corrupted_images
+from empirical.runs.resources import Resources
 from empirical.runs.run import run
 from empirical.runs.subset_models import SubsetModels
 from empirical.settings.keys import subset_key

@@ -306,7 +306,7 @@ BUGS = [
         lambda real: lambda self, *names: real(self, names[-1]), "stages"),
     Bug("empirical.training.saliency:saliency_mask", "the least salient weights", given(polarity="low"), "stages"),
     # a run, from config to record
-    Bug(f"{EXPERIMENT}:derive_seed", "the seed is not passed on", without_root, "runs"),
+    Bug("empirical.runs.stages:derive_seed", "the seed is not passed on", without_root, "runs"),
     Bug("empirical.runs.stages:row_sets", "the retrained model sees F", all_rows, "runs"),
     Bug(f"{UNLEARNING}:derive_seed", "the unlearning seed is not passed on", without_last_name, "runs"),
     Bug(f"{UNLEARNING}:row_sets", "R and F exchanged", swapped(2, 3), "runs"),
