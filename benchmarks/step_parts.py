@@ -91,8 +91,8 @@ def steps_of(network: Network, stage: Stage, engine: str) -> Take:
     network.model.train()
     step, arranger = Step(network, stage), Arranger(0, stage.augment.columns, network.device)
     runner = make_runner(step, engine)
-    segment = stage.method.segments(stage.sets, 0, arranger.generator("labels"))[-1]
-    orders = arranger.arrange(segment, "epoch", 0)
+    phase = stage.method.phases(stage.sets, 0, arranger.generator("labels"))[-1]
+    orders = arranger.arrange(phase, "epoch", 0)
     lead = next(iter(orders.values()))
     full = len(lead.index) // lead.batch_size
     return lambda number: runner(orders, number % full)

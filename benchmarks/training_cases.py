@@ -102,8 +102,8 @@ def engine_steps(case: Case, device: torch.device, *, precision: str, engine: st
     step = Step(network, stage)
     runner: Runner = make_runner(step, engine)
     arranger = Arranger(0, stage.augment.columns, device)
-    segment = stage.method.segments(stage.sets, 0, arranger.generator("labels"))[0]
-    orders = arranger.arrange(segment, "epoch", 0)
+    phase = stage.method.phases(stage.sets, 0, arranger.generator("labels"))[0]
+    orders = arranger.arrange(phase, "epoch", 0)
     full = case.images // case.batch_size
 
     def take(number: int) -> None:

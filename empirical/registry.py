@@ -171,9 +171,9 @@ def rule(name: str) -> RuleFacts:
     return _entry("rules", name, RuleFacts)
 
 
-def needs_shadows(names: Iterable[str]) -> bool:
+def needs_shadow_models(names: Iterable[str]) -> bool:
     """Return whether any of these metrics reads the subset models of the memorization scores."""
-    return any(metric(name).shadows for name in names)
+    return any(metric(name).shadow_models for name in names)
 
 
 def dataset(name: str) -> Dataset:

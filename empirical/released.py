@@ -141,7 +141,7 @@ class Fidelity:
     )  # fmt: skip
     glass_blur: str = switch(
         "D24", "swap", "copy", "what glass blur does to pixel pairs", paper="pixels change places",
-        code="one of them is lost", changes=KEY, where="runs.workspace",
+        code="one of them is lost", changes=KEY, where="augmentation.corruptions",
     )  # fmt: skip
     scrub_max_epochs: str = switch(
         "D25", "exact", "plus-one", "SCRUB ascent epochs", paper="as many as set", code="one more",
@@ -196,7 +196,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 @cache
-def resolve(preset: str, switches: str = "") -> Fidelity:
+def resolve_switches(preset: str, switches: str = "") -> Fidelity:
     """Return the switches of a preset, with single ones overridden by `switches` (`mask_polarity=low, tow=signed`).
 
     Raises:

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from empirical.data.forget import choose_forget
 from empirical.runs.evaluations import make_evaluation, numbers_of
-from empirical.runs.experiment import Experiment, Models, prepare, train_models
+from empirical.runs.experiment import Experiment, Models, make_experiment, train_models
+from empirical.runs.resources import Resources, use_threads
 from empirical.runs.unlearning import build_method, check_run
-from empirical.runs.workspace import Workspace, use_threads
 from empirical.settings.keys import ordered_metrics
 from empirical.settings.run_config import RunConfig
 from empirical.training.rules import RuleContext, build_rule
@@ -23,7 +23,7 @@ TINY = RunConfig(
 )  # fmt: skip
 
 
-def check_method(name: str, rule: str, workspace: Workspace) -> None:
+def check_method(name: str, rule: str, resources: Resources) -> None:
     """Train an epoch with a method and a rule, and check the method.
 
     Its loss parts must include `all`, at least one weight must move, and no weight may become infinite.
@@ -37,7 +37,7 @@ def check_method(name: str, rule: str, workspace: Workspace) -> None:
     method = build_method(config)
     if "all" not in method.parts:
         raise reject(f"{name}.parts", method.parts, "a tuple that holds 'all'")
-    models = train_models(prepare(workspace.identified(config), workspace))
+    models = train_models(make_experiment(resources.identified(config), resources))
     before, after = (list(stage.network.model.parameters()) for stage in (models.original, models.unlearned))
     if all(torch.equal(a, b) for a, b in zip(before, after, strict=True)):
         raise reject(f"{name} x {rule}", "no weight moved", "an update")
@@ -75,29 +75,36 @@ def check_rule(label: str) -> None:
         raise reject(f"rule {label}", "weights that moved", "a rule that leaves the weights to the optimizer")
 
 
-def check_metric(name: str, workspace: Workspace, **settings: Any) -> dict[str, Any]:
+def check_metric(name: str, resources: Resources, **settings: Any) -> dict[str, Any]:
     """Run a metric (after the metrics it needs) twice on a finished run and return its numbers and arrays.
 
-    It must give the same numbers both times and not change the weights of the unlearned model.
+    Its numbers must be finite and the same both times, and it must not change the weights of the unlearned model.
 
     Args:
-        name: name of the metric; workspace: workspace of the run.
+        name: name of the metric; resources: resources of the run.
         settings: settings of the run that differ from `TINY`, such as the model.
 
     Raises:
         ConfigError: if a check fails.
     """
     use_threads(1)
-    experiment = prepare(workspace.identified(replace(TINY, landscape_points=3, **settings)), workspace)
+    experiment = make_experiment(resources.identified(replace(TINY, landscape_points=3, **settings)), resources)
     models = train_models(experiment)
     weights = [weight.detach().clone() for weight in models.unlearned.network.model.parameters()]
     (first, arrays), (second, others) = (_measured(name, experiment, models) for _ in range(2))
-    if first != second or not all(np.array_equal(arrays[key], others[key], equal_nan=True) for key in arrays):
+    if broken := [key for key, value in (first | arrays).items() if not _is_finite(value)]:
+        raise reject(f"metric {name}", f"no finite value of {', '.join(broken)}", "finite on the contract's tiny run")
+    if first != second or not all(np.array_equal(arrays[key], others[key]) for key in arrays):
         raise reject(f"metric {name}", "other numbers the second time", "seeded by evaluation.seed")
     after = models.unlearned.network.model.parameters()
     if not all(torch.equal(a, b) for a, b in zip(weights, after, strict=True)):
         raise reject(f"metric {name}", "weights that moved", "a metric that leaves the models alone")
     return first | arrays
+
+
+def _is_finite(value: Any) -> bool:
+    """Return whether a number, list or array holds neither NaN nor infinity; None is what a record has for these."""
+    return value is not None and (np.asarray(value).dtype.kind != "f" or bool(np.isfinite(value).all()))
 
 
 def _measured(name: str, experiment: Experiment, models: Models) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -112,7 +119,7 @@ def _measured(name: str, experiment: Experiment, models: Models) -> tuple[dict[s
 def check_forget_set(name: str) -> np.ndarray:
     """Choose a forget set twice on made-up labels and scores and return its rows.
 
-    Both times it must give the same rows, without repetition, all from `candidates.pool`, and not the whole pool.
+    Both times it must give the same rows, without repetition, all from `candidates.rows`, and not all of those.
 
     Raises:
         ConfigError: if a check fails.
@@ -127,5 +134,5 @@ def check_forget_set(name: str) -> np.ndarray:
     if not np.array_equal(first, second):
         raise reject(f"forget set {name}", "other rows the second time", "drawn from candidates.generator")
     if len(np.unique(first)) != len(first) or not np.isin(first, splits[0].train).all():
-        raise reject(f"forget set {name}", first.tolist(), "rows of candidates.pool, each once")
+        raise reject(f"forget set {name}", first.tolist(), "rows of candidates.rows, each once")
     return first

@@ -20,56 +20,37 @@ class Augment:
         flip: whether half of the images are mirrored.
         randaugment: `(operations, magnitude)`, or None.
         resized: whether a random part of the image, 8 % to 100 %, is scaled to its size, as usual for ImageNet.
-        cropped: whether the images are cropped and mirrored already, by the process that read them.
     """
 
     padding: int = 0
     flip: bool = False
     randaugment: tuple[int, int] | None = None
     resized: bool = False
-    cropped: bool = False
 
     @property
     def columns(self) -> int:
         """Random numbers per image: place of the crop, flip, size of the crop, then two per RandAugment operation."""
-        return self.placing + 2 * (self.randaugment[0] if self.randaugment else 0)
+        return (5 if self.resized else 3) + 2 * (self.randaugment[0] if self.randaugment else 0)
 
-    @property
-    def placing(self) -> int:
-        """How many of them are for the crop and the flip."""
-        return 5 if self.resized else 3
-
-    def after_reading(self) -> "Augment":
-        """Return the augmentation that is left for images that were cropped and mirrored when they were read."""
-        return replace(self, cropped=self.resized)
-
-    def __call__(self, images: Tensor, draws: Tensor, *, fixed: bool = True) -> Tensor:
+    def __call__(self, images: Tensor, draws: Tensor, *, fixed: bool = True, cropped: bool = False) -> Tensor:
         """Augment a batch.
 
         Args:
             images: `(b, c, h, w)`.
             draws: `(b, columns)` random numbers, uniform in [0, 1).
             fixed: whether the sequence of kernels must not depend on `draws`, as on a GPU and in a CUDA graph.
+            cropped: whether the process that read the images scaled a random part of each already, if `resized`.
         """
-        return self.operate(self.place(images, draws), draws, fixed=fixed)
-
-    def place(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Crop and mirror a batch."""
-        if self.cropped:
-            return images
-        if self.resized:
-            return resized_crops(images, draws)
-        if self.padding or self.flip:
-            return crop_and_flip(images, draws, padding=self.padding, flip=self.flip)
-        return images
-
-    def operate(self, images: Tensor, draws: Tensor, *, fixed: bool = True) -> Tensor:
-        """Apply RandAugment, if the augmentation has it."""
+        if self.resized and not cropped:
+            images = resized_crops(images, draws)
+        elif self.padding or self.flip:
+            images = crop_and_flip(images, draws, padding=self.padding, flip=self.flip)
         if self.randaugment is None:
             return images
         from empirical.augmentation.randaugment import randaugment
 
-        return randaugment(images, draws[:, self.placing :], self.randaugment[1], fixed=fixed)
+        operations, magnitude = self.randaugment
+        return randaugment(images, draws[:, self.columns - 2 * operations :], magnitude, fixed=fixed)
 
 
 PLANS = {

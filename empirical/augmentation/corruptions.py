@@ -3,10 +3,14 @@
 import itertools
 
 import numpy as np
+import torch
 from scipy.ndimage import gaussian_filter, rotate, zoom
 from scipy.signal import fftconvolve
 
-from repro.base.settings import choose
+from empirical.data.images import ImageSet
+from empirical.settings.run_config import RunConfig
+from repro.base.settings import choose, reject
+from repro.records.identity import derive_seed
 
 GAUSSIAN = (0.04, 0.06, 0.08, 0.09, 0.10)
 GLASS = ((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2))
@@ -14,6 +18,19 @@ SNOW = (
     (0.1, 0.2, 1, 0.6, 8, 0.95), (0.1, 0.2, 1, 0.5, 10, 0.9), (0.15, 0.3, 1.75, 0.55, 10, 0.9),
     (0.25, 0.3, 2.25, 0.6, 12, 0.85), (0.3, 0.3, 1.25, 0.65, 14, 0.8),
 )  # fmt: skip
+
+
+def corrupted_images(config: RunConfig, images: ImageSet) -> torch.Tensor:
+    """Return the training images with the corruption of a config, on the CPU; the same ones in every run.
+
+    Raises:
+        ConfigError: when the images are not uint8 images in memory.
+    """
+    if not isinstance(images.train_images, torch.Tensor) or images.train_images.dtype != torch.uint8:
+        raise reject("corruption", config.corruption, f"none on {config.dataset}", "it needs images held in memory")
+    generator = np.random.default_rng(derive_seed(0, "corruption", config.corruption))
+    swap = config.fidelity.glass_blur == "swap"
+    return torch.from_numpy(corrupt(images.train_images.numpy(), config.corruption, generator=generator, swap=swap))
 
 
 def corrupt(images: np.ndarray, name: str, *, generator: np.random.Generator, swap: bool = True) -> np.ndarray:

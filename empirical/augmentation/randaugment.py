@@ -81,14 +81,11 @@ def _affine(strength: Tensor, a: Tensor | float, b: Tensor | float, c: Tensor | 
     return torch.stack(rows, 1)
 
 
-def shear_x(images: Tensor, strength: Tensor) -> Tensor:
-    """Return the matrix that shears rows sideways by up to 0.3 pixels per row."""
-    return _affine(strength, 1.0, 0.3 * strength, 0.0, 1.0)
-
-
-def shear_y(images: Tensor, strength: Tensor) -> Tensor:
-    """Return the matrix that shears columns upwards by up to 0.3 pixels per column."""
-    return _affine(strength, 1.0, 0.0, 0.3 * strength, 1.0)
+def shear(images: Tensor, strength: Tensor, axis: int) -> Tensor:
+    """Return the matrix that shears rows sideways (axis 0) or columns upwards (axis 1) by up to 0.3 pixels each."""
+    matrix = _affine(strength, 1.0, 0.0, 0.0, 1.0)
+    matrix[:, axis, 1 - axis] = 0.3 * strength
+    return matrix
 
 
 def rotate(images: Tensor, strength: Tensor) -> Tensor:
@@ -97,17 +94,10 @@ def rotate(images: Tensor, strength: Tensor) -> Tensor:
     return _affine(strength, angle.cos(), -angle.sin(), angle.sin(), angle.cos())
 
 
-def translate_x(images: Tensor, strength: Tensor) -> Tensor:
-    """Return the matrix that moves sideways by up to 150/331 of the width."""
+def translate(images: Tensor, strength: Tensor, axis: int) -> Tensor:
+    """Return the matrix that moves sideways (axis 0) or up and down (axis 1) by up to 150/331 of the image."""
     matrix = _affine(strength, 1.0, 0.0, 0.0, 1.0)
-    matrix[:, 0, 2] = -(strength * (150 / 331 * images.shape[-1])).trunc()
-    return matrix
-
-
-def translate_y(images: Tensor, strength: Tensor) -> Tensor:
-    """Return the matrix that moves up or down by up to 150/331 of the height."""
-    matrix = _affine(strength, 1.0, 0.0, 0.0, 1.0)
-    matrix[:, 1, 2] = -(strength * (150 / 331 * images.shape[-2])).trunc()
+    matrix[:, axis, 2] = -(strength * (150 / 331 * images.shape[-1 - axis])).trunc()
     return matrix
 
 
@@ -189,7 +179,8 @@ def identity(images: Tensor, strength: Tensor) -> Tensor:
 
 
 MATRICES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "ShearX": shear_x, "ShearY": shear_y, "TranslateX": translate_x, "TranslateY": translate_y, "Rotate": rotate,
+    "ShearX": partial(shear, axis=0), "ShearY": partial(shear, axis=1),
+    "TranslateX": partial(translate, axis=0), "TranslateY": partial(translate, axis=1), "Rotate": rotate,
 }  # fmt: skip
 OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "Identity": identity, **{name: partial(warp_by, matrix=matrix) for name, matrix in MATRICES.items()},

@@ -23,7 +23,7 @@ LARGEST_LABEL = 2**20
 DECODING = 2  # increased when the same bytes give other pixels, so that no old cache is read
 
 
-def decoded(path: Path) -> tuple[Tensor, Tensor]:
+def decode_parquet(path: Path) -> tuple[Tensor, Tensor]:
     """Return the images `(n, 3, h, w)` uint8 and labels `(n,)` of a Parquet file.
 
     Raises:
@@ -156,7 +156,7 @@ def load_tinyimagenet100(options: dict[str, Any], runtime: Runtime) -> ImageSet:
     no_options("tinyimagenet100", options)
     sides = parquet_sides("tinyimagenet100", data_root(runtime))
     if sides is None:
-        raise missing("tinyimagenet100", data_root(runtime))
+        raise not_found("tinyimagenet100", data_root(runtime))
     return image_set("tinyimagenet100", sides, 100)
 
 
@@ -171,7 +171,7 @@ def parquet_sides(name: str, root: Path) -> tuple[Side, Side] | None:
     shards = parquet_files(name, {}, root)
     if not all(shards.values()):
         return None
-    train, test = (_concatenated([decoded(path) for path in side]) for side in shards.values())
+    train, test = (_concatenated([decode_parquet(path) for path in side]) for side in shards.values())
     if train[0].shape[1:] != test[0].shape[1:]:
         sizes = [" x ".join(map(str, side[0].shape[2:])) for side in (train, test)]
         raise IntegrityError(f"{name}: training images have {sizes[0]} pixels, test images {sizes[1]}")
@@ -186,7 +186,7 @@ def _concatenated(parts: list[Side]) -> Side:
     return torch.cat(images), torch.cat(labels)
 
 
-def missing(name: str, root: Path, remedy: str = "") -> MissingDataError:
+def not_found(name: str, root: Path, remedy: str = "") -> MissingDataError:
     """Return the error for a missing data set, with the ways to provide it."""
     ways = f"put {name}-train.parquet and {name}-test.parquet there, or point --data-root or REPRO_DATA to them"
     return MissingDataError(f"dataset {name}: not found in {root}; {ways}{remedy}")
@@ -197,7 +197,7 @@ def _cifar(name: str, archive: str, classes: int, options: dict[str, Any], runti
     root = data_root(runtime)
     sides = parquet_sides(name, root) or _archive_sides(archive, root, runtime)
     if sides is None:
-        raise missing(name, root, ", or let torchvision download it with --allow-download")
+        raise not_found(name, root, ", or let torchvision download it with --allow-download")
     return image_set(name, sides, classes)
 
 

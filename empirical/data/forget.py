@@ -60,7 +60,7 @@ class Candidates:
     Attributes:
         config: the run; it names the size and the class.
         labels: `(n,)` labels of all training images.
-        pool: row numbers that may be forgotten, ascending.
+        rows: row numbers that may be forgotten, ascending; `pool` is their older name, for users' packages.
         count: number of rows to forget.
         generator: orders ties and draws rows; its seed is the config's `forget_seed`, not the training seed.
         memorization: returns the memorization scores `(n,)`, estimated or imported.
@@ -69,25 +69,30 @@ class Candidates:
 
     config: RunConfig
     labels: np.ndarray
-    pool: np.ndarray
+    rows: np.ndarray
     count: int
     generator: np.random.Generator
     memorization: Callable[[], np.ndarray]
     index: Callable[[], np.ndarray]
 
+    @property
+    def pool(self) -> np.ndarray:
+        """The older name of `rows`."""
+        return self.rows
+
     def of_class(self) -> np.ndarray:
         """Return the rows of the config's class, ascending."""
-        rows = self.pool[self.labels[self.pool] == self.config.forget_class]
+        rows = self.rows[self.labels[self.rows] == self.config.forget_class]
         if not len(rows):
             raise reject("forget_class", self.config.forget_class, f"a label in [0, {self.labels.max()}]")
         return rows
 
     def ranked(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows from the least to the most memorized, with ties in random order, and their scores."""
-        scores = self.memorization()[self.pool]
-        shuffled = self.generator.permutation(len(self.pool))
+        scores = self.memorization()[self.rows]
+        shuffled = self.generator.permutation(len(self.rows))
         order = shuffled[np.argsort(scores[shuffled], kind="stable")]
-        return self.pool[order], scores[order]
+        return self.rows[order], scores[order]
 
 
 def choose_forget(
@@ -107,16 +112,17 @@ def choose_forget(
     """
     train, validation = train_rows(config, labels)
     reseeded = config.fidelity.forget_split == "reseeded" and not forget_set(config.difficulty).graded
-    pool = hold_out(labels, RELEASED_VALIDATION, config.seed)[0] if reseeded and config.difficulty != "index" else train
+    redrawn = reseeded and config.difficulty != "index"
+    allowed = hold_out(labels, RELEASED_VALIDATION, config.seed)[0] if redrawn else train
     count = max(1, round(config.forget_fraction * len(train)))
     generator = np.random.default_rng(derive_seed(config.forget_seed, "forget"))
     missing = partial(_no_file, config)
-    found = Candidates(config, labels, pool, count, generator, memorization or missing, index or missing)
+    found = Candidates(config, labels, allowed, count, generator, memorization or missing, index or missing)
     what = "forget_index entry" if config.difficulty == "index" else f"forget set {config.difficulty}: row"
-    forget = check_rows(load("forget_sets", config.difficulty)(found), pool, len(labels), what=what)
-    if not 0 < len(forget) < len(pool):
+    forget = check_rows(load("forget_sets", config.difficulty)(found), allowed, len(labels), what=what)
+    if not 0 < len(forget) < len(allowed):
         raise reject("forget_fraction", config.forget_fraction, "such that 1 to n - 1 images are forgotten")
-    return Split(train, np.setdiff1d(pool, forget), forget, validation)
+    return Split(train, np.setdiff1d(allowed, forget), forget, validation)
 
 
 def _no_file(config: RunConfig) -> np.ndarray:
@@ -125,7 +131,7 @@ def _no_file(config: RunConfig) -> np.ndarray:
 
 def random_rows(candidates: Candidates) -> np.ndarray:
     """Return rows drawn at random."""
-    return candidates.generator.permutation(candidates.pool)[: candidates.count]
+    return candidates.generator.permutation(candidates.rows)[: candidates.count]
 
 
 def least_memorized(candidates: Candidates) -> np.ndarray:
@@ -164,15 +170,15 @@ def listed_rows(candidates: Candidates) -> np.ndarray:
     return candidates.index()
 
 
-def check_rows(rows: np.ndarray, pool: np.ndarray, total: int, *, what: str) -> np.ndarray:
+def check_rows(rows: np.ndarray, allowed: np.ndarray, total: int, *, what: str) -> np.ndarray:
     """Return rows in ascending order after checking them.
 
     Args:
         rows: row numbers from an index file or a user's forget set; what: the name of a row in an error.
-        pool: the rows that may be forgotten; total: number of training images.
+        allowed: the rows that may be forgotten; total: number of training images.
 
     Raises:
-        ConfigError: for a row that is out of range, repeated, or not in `pool`.
+        ConfigError: for a row that is out of range, repeated, or not in `allowed`.
     """
     values, counts = np.unique(np.asarray(rows), return_counts=True)
     outside = values[(values < 0) | (values >= total)]
@@ -180,7 +186,7 @@ def check_rows(rows: np.ndarray, pool: np.ndarray, total: int, *, what: str) -> 
         raise reject(what, int(outside[0]), f"in [0, {total - 1}]", "rows count from 0")
     if (counts > 1).any():
         raise ConfigError(f"{what} {int(values[counts > 1][0])} is repeated: every row may appear only once")
-    unseen = np.setdiff1d(values, pool)
+    unseen = np.setdiff1d(values, allowed)
     if len(unseen):
         raise ConfigError(f"{what} {int(unseen[0])} is a validation row: it was never trained on")
     return values

@@ -46,14 +46,6 @@ class ImageSet:
         """`(channels, height, width)` of an image."""
         return tuple(self.train_images.shape[1:])
 
-    def to(self, device: torch.device) -> "ImageSet":
-        """Return the same set with its tensors on `device`."""
-        moved = {name: getattr(self, name).to(device) for name in _TENSORS}
-        return replace(self, **moved)
-
-
-_TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
-
 
 def check_labels(labels: Tensor, classes: int, where: str) -> None:
     """Raise `ConfigError` with the first row whose label is outside [0, classes)."""
@@ -135,7 +127,7 @@ def no_options(name: str, options: dict[str, Any]) -> None:
 def content_digest(images: ImageSet) -> str:
     """Return the digest of the decoded images and labels, 16 hex digits."""
     total = hashlib.sha256()
-    for name in _TENSORS:
+    for name in ("train_images", "train_labels", "test_images", "test_labels"):
         tensor: Tensor = getattr(images, name)
         total.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         total.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())

@@ -261,7 +261,7 @@ class ListedImages(ReadImages):
         return self[rows]
 
 
-def joined(*sides: GivenExamples) -> tuple[Any, Tensor]:
+def concatenated(*sides: GivenExamples) -> tuple[Any, Tensor]:
     """Return the images of data sets one after the other, and their labels `(n,)`.
 
     Raises:

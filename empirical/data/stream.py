@@ -228,13 +228,13 @@ def random_crop(path: Path, size: int, draws: Tensor) -> Tensor:
     """
     from torchvision.transforms.v2 import functional as transforms
 
-    whole = decoded(path)
+    whole = decode_file(path)
     top, left, height, width = (int(one) for one in boxes(draws[None], whole.shape[1], whole.shape[2])[0].round())
     part = transforms.resized_crop(whole, top, left, height, width, [size, size], antialias=True)
     return part if draws[2] < 0.5 else part.flip(2)
 
 
-def decoded(path: Path) -> Tensor:
+def decode_file(path: Path) -> Tensor:
     """Return a whole image file as `(3, h, w)` uint8, decoded by torch, or by Pillow if torch cannot."""
     from torchvision.io import ImageReadMode, decode_image
 

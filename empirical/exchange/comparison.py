@@ -143,7 +143,7 @@ def compare(
     configs = _configs(names, labels, dict(method_options or {}), said, **settings)
     if not rates or not all(rate > 0 for rate in rates):
         raise reject("rates", tuple(rates), "numbers > 0")
-    task = Task.of(model, retain, forget, device)
+    task = Task.read(model, retain, forget, device)
     task.warn_of_poor_fit()
     original, held_out = task.network(), given("test", test)
     reference = (
@@ -268,7 +268,7 @@ def _searched(task: Task, scores: Scores, config: RunConfig, rates: list[float],
     same = {"method": config.method, "rule": config.rule}
     found: list[Tried] = []
 
-    def attempt(value: float, how: dict[str, Any], **settings: Any) -> None:
+    def try_value(value: float, how: dict[str, Any], **settings: Any) -> None:
         try:
             made = task.unlearned(altered(config, **settings), progress=progress)
         except DivergedError:
@@ -281,15 +281,15 @@ def _searched(task: Task, scores: Scores, config: RunConfig, rates: list[float],
         for value in [own[name]] if name in own else values:
             options = own | {name: value}
             text = ", ".join(f"{key}={one}" for key, one in options.items())
-            attempt(value, {"method_options": options}, method_options=text)
+            try_value(value, {"method_options": options}, method_options=text)
         return found
     for rate in rates:
-        attempt(rate, {"lr": rate, "epochs": config.epochs}, lr=rate)
+        try_value(rate, {"lr": rate, "epochs": config.epochs}, lr=rate)
     factor = rates[-1] / rates[-2] if len(rates) > 1 else 4.0
     for _ in range(MORE_RATES if found else 0):
         best, tried = max(found, key=lambda one: one.score).value, [one.value for one in found]
         if min(tried) < best < max(tried):
             break
         rate = best / factor if best == min(tried) else best * factor
-        attempt(rate, {"lr": rate, "epochs": config.epochs}, lr=rate)
+        try_value(rate, {"lr": rate, "epochs": config.epochs}, lr=rate)
     return found

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from empirical.data.forget import Split
 from empirical.data.images import ImageSet
-from empirical.data.memory import GivenExamples, given, joined, memory_set
+from empirical.data.memory import GivenExamples, concatenated, given, memory_set
 from empirical.exchange.arguments import device_of, known_arguments, memory_config
 from empirical.metrics.closeness import better_than_nothing, judgement
 from empirical.metrics.evaluation import Evaluation
@@ -156,7 +156,7 @@ def unlearn(
         unlearn_seed=unlearn_seed, portable=portable, preset=preset, switches=switches,
     )  # fmt: skip
     check_run(config)
-    task = Task.of(model, retain, forget, device)
+    task = Task.read(model, retain, forget, device)
     task.warn_of_poor_fit()
     return task.unlearned(config, progress=progress, on_epoch=on_epoch)
 
@@ -189,7 +189,7 @@ class Task:
     split: Split
 
     @classmethod
-    def of(cls, model: Model, retain: Any, forget: Any, device: str | torch.device | None = None) -> "Task":
+    def read(cls, model: Model, retain: Any, forget: Any, device: str | torch.device | None = None) -> "Task":
         """Read the examples and copy the model.
 
         Raises:
@@ -197,7 +197,7 @@ class Task:
         """
         sides = given("retain", retain, transforms=True), given("forget", forget, transforms=True)
         own = on_device(model, device, copied=True)
-        train = joined(*sides)
+        train = concatenated(*sides)
         network = network_of(own, train[0])
         if not any(weight.requires_grad for weight in own.parameters()):
             raise ConfigError("model: none of its weights can be trained; set requires_grad of those that may move")
@@ -315,7 +315,7 @@ def evaluate(
     device = device or next(module_of(unlearned).parameters(), torch.empty(0)).device
     models = {"original": original or unlearned, "retrained": retrained, "unlearned": unlearned}
     shown = {role: on_device(model, device) for role, model in models.items() if model is not None}
-    train = joined(kept, forgotten)
+    train = concatenated(kept, forgotten)
     networks = {role: network_of(model, train[0]) for role, model in shown.items()}
     if config.portable:
         check_portable(device=networks["unlearned"].device.type, threads=torch.get_num_threads())
@@ -395,7 +395,7 @@ def images_of(
     sides: tuple[GivenExamples, ...],
     test: GivenExamples | None = None,
 ) -> ImageSet:
-    """Return the image set of `train`, which is `sides` joined, and of the test set, or `train` again.
+    """Return the image set of `train`, which is `sides` one after the other, and of the test set, or `train` again.
 
     Raises:
         ConfigError: for a label that is not the number of one of the model's outputs.
@@ -406,7 +406,7 @@ def images_of(
         for place in ((side.labels < 0) | (side.labels >= classes)).nonzero().flatten()[:1].tolist():
             remedy = f"the model has {classes} outputs; give each class its place among them"
             raise reject(f"label of {side.name}[{place}]", int(side.labels[place]), f"in [0, {classes - 1}]", remedy)
-    return memory_set(train, joined(test) if test else train, classes)
+    return memory_set(train, concatenated(test) if test else train, classes)
 
 
 def split_of(retain: GivenExamples, forget: GivenExamples) -> Split:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from empirical.data.images import ImageSet
 from empirical.metrics.evaluation import SETS
 from empirical.models.network import Network, accuracy
+from empirical.runs.resources import Resources
 from empirical.runs.stages import FACTS, build_network, restore, weights
-from empirical.runs.workspace import Workspace
 from empirical.settings.keys import ROLE_STAGES
 from empirical.settings.run_config import RunConfig
 from repro import __version__
@@ -56,14 +56,14 @@ class ImportedKey:
     stage: str = "imported"
 
 
-def import_model(path: Path, config: RunConfig, workspace: Workspace, *, name: str, largest: float = LARGEST) -> Path:
+def import_model(path: Path, config: RunConfig, resources: Resources, *, name: str, largest: float = LARGEST) -> Path:
     """Convert a checkpoint to safetensors, once, and return its folder in the store.
 
     Args:
         path: `.safetensors`, or what `torch.save` wrote: a mapping of tensors, or one that holds it under `state_dict`
             or `model`. It is read with `weights_only`, so that no code in it runs.
         config: names the architecture and the data set it was trained on.
-        workspace: the store and where images are.
+        resources: the store and where images are.
         name: by which runs name it.
         largest: of the file, in GiB.
 
@@ -79,9 +79,9 @@ def import_model(path: Path, config: RunConfig, workspace: Workspace, *, name: s
         raise reject(
             "checkpoint size", f"{path.stat().st_size / 2**30:.2f} GiB", f"at most {largest:g} GiB", "--largest"
         )
-    images = workspace.dataset(config)
-    network = build_network(config, images, seed=0, device=workspace.device)
-    found = fitted(read_tensors(path), network.model.state_dict(), config.model)
+    images = resources.images(config)
+    network = build_network(config, images, seed=0, device=resources.device)
+    found = tensors_for(read_tensors(path), network.model.state_dict(), config.model)
     content = save(found)
     network.model.load_state_dict(found, strict=True)
     facts = {
@@ -89,9 +89,9 @@ def import_model(path: Path, config: RunConfig, workspace: Workspace, *, name: s
         "test_accuracy": accuracy(network, images.test_images, images.test_labels),
     }  # fmt: skip
     key = ImportedKey(config.model, config.dataset, config.dataset_options, hashlib.sha256(content).hexdigest())
-    if workspace.store.imported(name) not in ("", run_id("model", key)):
+    if resources.store.imported(name) not in ("", run_id("model", key)):
         raise reject("--as", name, "a name that no other model of the store has", "choose another")
-    return workspace.store.save_model(key, content, workspace.provenance(**dict.fromkeys(FACTS), **facts))
+    return resources.store.save_model(key, content, resources.provenance(**dict.fromkeys(FACTS), **facts))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -124,7 +124,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return found
 
 
-def fitted(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], model: str) -> dict[str, Tensor]:
+def tensors_for(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], model: str) -> dict[str, Tensor]:
     """Return tensors under the names an architecture has, in its precision.
 
     Raises:
@@ -155,7 +155,7 @@ def _converted(name: str, found: Tensor, wanted: torch.dtype) -> Tensor:
     return converted
 
 
-def export_models(record: Record, workspace: Workspace, folder: Path, *, force: bool = False) -> list[Path]:
+def export_models(record: Record, resources: Resources, folder: Path, *, force: bool = False) -> list[Path]:
     """Write the models of a run for any program with torch, and a model card that says how to load them.
 
     `<role>.safetensors` hold the weights, `network.pt2` the network itself as a `torch.export` program into which any
@@ -168,12 +168,12 @@ def export_models(record: Record, workspace: Workspace, folder: Path, *, force: 
     config = build(RunConfig, record.config)
     parents = record.result["parents"]
     ids = {role: parents[stage] for role, stage in ROLE_STAGES.items() if stage in parents}
-    kept = {role: known for role, one in ids.items() if (known := workspace.store.read_model(one))}
+    kept = {role: known for role, one in ids.items() if (known := resources.store.read_model(one))}
     lost = [role for role in ids if role not in kept]
     if lost:
         again = "`repro run` or `grid` in this store trains them (`repro records show` lists its settings)"
         raise MissingDataError(f"run {record.run_id}: the weights of {', '.join(lost)} are not in the store; {again}")
-    images = workspace.dataset(config)
+    images = resources.images(config)
     network = build_network(config, images, seed=0, device=torch.device("cpu"))
     parts = {role: save(weights(restore(network, known, ids[role]))) for role, (known, _) in kept.items()}
     program = exported_program(network, images.image_shape)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from empirical.methods.relabel import join
-from empirical.training.batches import Examples, Rows, Segment, Sets
+from empirical.training.batches import Examples, Phase, Rows, Sets
 from empirical.training.rules import add_, multiply
 from empirical.training.step import Logits, Start
 from repro.base.parts import method
@@ -48,7 +48,7 @@ class Ssd:
                 dampened = weight * (self.dampening * everywhere / ours).clamp(max=1)
                 weight.copy_(torch.where(ours > self.selection * everywhere, dampened, weight))
 
-    def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]:
+    def phases(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Phase]:
         """Return nothing to train on."""
         return []
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from empirical.training.batches import Examples, Segment, Sets
+from empirical.training.batches import Examples, Phase, Sets
 from empirical.training.step import Logits
 from repro.base.parts import method
 from repro.base.settings import check, setting
@@ -20,9 +20,9 @@ class GradientAscent:
 
     parts = ("all",)
 
-    def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]:
+    def phases(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Phase]:
         """Return one pass over the forget set."""
-        return [Segment({"forget": sets.forget})]
+        return [Phase({"forget": sets.forget})]
 
     def loss(self, part: str, batch: Mapping[str, Examples], logits: Logits) -> Tensor:
         """Return the negated cross entropy of the forget batch."""
@@ -46,9 +46,9 @@ class NegGrad:
     def __post_init__(self) -> None:
         check(self)
 
-    def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]:
+    def phases(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Phase]:
         """Return one pass over the retain set, with a forget batch beside each retain batch."""
-        return [Segment({"retain": sets.retain, "forget": sets.forget}, self.cached)]
+        return [Phase({"retain": sets.retain, "forget": sets.forget}, self.cached)]
 
     def loss(self, part: str, batch: Mapping[str, Examples], logits: Logits) -> Tensor:
         """Return the loss of one part; `all` is the sum of the two."""
@@ -82,10 +82,10 @@ class Scrub:
     def __post_init__(self) -> None:
         check(self)
 
-    def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]:
+    def phases(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Phase]:
         """Return a pass over F, in the ascent epochs, and a pass over R."""
         ascends = epoch < self.ascent_epochs + self.one_more
-        forget, retain = Segment({"forget": sets.forget}), Segment({"retain": sets.retain})
+        forget, retain = Phase({"forget": sets.forget}), Phase({"retain": sets.retain})
         return [forget, retain] if ascends else [retain]
 
     def loss(self, part: str, batch: Mapping[str, Examples], logits: Logits) -> Tensor:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from empirical.methods.teach import share
-from empirical.training.batches import Examples, Segment, Sets
+from empirical.training.batches import Examples, Phase, Sets
 from empirical.training.step import Logits, Start
 from repro.base.parts import method
 from repro.base.settings import check, setting
@@ -57,10 +57,10 @@ class Unsir:
         start.evaluated += self.noise_steps * len(labels)
         return noise.detach(), labels
 
-    def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]:
+    def phases(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Phase]:
         """Return one pass over a share of the retain set; its name says what is done with it."""
         name = "impair" if epoch < self.impair_epochs else "repair"
-        return [Segment({name: share(sets.retain, self.retain_share, generator)})]
+        return [Phase({name: share(sets.retain, self.retain_share, generator)})]
 
     def loss(self, part: str, batch: Mapping[str, Examples], logits: Logits) -> Tensor:
         """Return the loss of a retain batch, while impairing with the noise among it."""

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from empirical.training.batches import Examples, Rows, Segment, Sets
+from empirical.training.batches import Examples, Phase, Rows, Sets
 from empirical.training.step import Logits
 from repro.base.parts import method
 from repro.base.settings import check, setting
@@ -27,13 +27,13 @@ class RandomLabel:
     def __post_init__(self) -> None:
         check(self)
 
-    def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]:
+    def phases(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Phase]:
         """Return one pass over both sets, mixed."""
         forget = sets.forget
         if self.relabel:
             labels = torch.randint(sets.classes, (len(forget),), generator=generator).to(forget.labels.device)
             forget = replace(forget, labels=labels)
-        return [Segment({"mixed": join(forget, sets.retain)})]
+        return [Phase({"mixed": join(forget, sets.retain)})]
 
     def loss(self, part: str, batch: Mapping[str, Examples], logits: Logits) -> Tensor:
         """Return the mean over the batch of the rows that belong to `part`."""

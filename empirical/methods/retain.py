@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from empirical.training.batches import Examples, Segment, Sets
+from empirical.training.batches import Examples, Phase, Sets
 from empirical.training.step import Logits
 from repro.base.parts import method
 from repro.base.settings import check, setting
@@ -20,9 +20,9 @@ class Finetune:
 
     parts = ("all",)
 
-    def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]:
+    def phases(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Phase]:
         """Return one pass over the retain set."""
-        return [Segment({"retain": sets.retain})]
+        return [Phase({"retain": sets.retain})]
 
     def loss(self, part: str, batch: Mapping[str, Examples], logits: Logits) -> Tensor:
         """Return the cross entropy of the retain batch."""

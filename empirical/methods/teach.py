@@ -9,7 +9,7 @@ from torch import Tensor
 
 from empirical.methods.relabel import join, mean_of
 from empirical.models.network import Network, fresh
-from empirical.training.batches import Examples, Rows, Segment, Sets
+from empirical.training.batches import Examples, Phase, Rows, Sets
 from empirical.training.step import Logits, Start, frozen_copy
 from repro.base.parts import method
 from repro.base.settings import check, setting
@@ -38,9 +38,9 @@ class BadTeacher:
         """Return the network that never learned."""
         return frozen_copy(fresh(start.network, derive_seed(start.seed, "bad teacher")))
 
-    def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]:
+    def phases(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Phase]:
         """Return one pass over the forget set and a share of the retain set, mixed."""
-        return [Segment({"mixed": join(sets.forget, share(sets.retain, self.retain_share, generator))})]
+        return [Phase({"mixed": join(sets.forget, share(sets.retain, self.retain_share, generator))})]
 
     def loss(self, part: str, batch: Mapping[str, Examples], logits: Logits) -> Tensor:
         """Return the mean over the batch of the rows that belong to `part`."""

@@ -72,7 +72,7 @@ def coefficient_observer(
     size = np.diag(gram)
     match = np.equal.outer(signs, labels)
 
-    def measure(network: Network) -> dict[str, Any]:
+    def coefficients_of(network: Network) -> dict[str, Any]:
         weights = _weights(network)
         solved = size * np.linalg.solve(gram, vectors @ (weights - start).T).T
         kappa = signs * solved[:, 0]
@@ -85,7 +85,7 @@ def coefficient_observer(
                 found[f"active_{side}_{ending}"] = active[:, part][pairs].mean()
         return {name: float(f"{value:.{digits}g}") for name, value in found.items()}
 
-    return measure
+    return coefficients_of
 
 
 def _weights(network: Network) -> np.ndarray:

@@ -64,8 +64,8 @@ class Evaluation:
         networks: functions that return a model, by role; also `initial`, the original before its first step, and
             `random`, an untrained model.
         trained_on: the images the models were trained on, corrupted if the config says so.
-        shadows: yields, for each subset model, which training images it saw, `(n,)` boolean, and the model; None if
-            the run has no subset models.
+        shadow_models: yields, for each subset model, which training images it saw, `(n,)` boolean, and the model;
+            None if the run has no subset models.
         seed: seed of a metric's random numbers.
         result: the numbers of the metrics before this metric.
         key: everything that the numbers of the original and the retrained model depend on.
@@ -79,7 +79,7 @@ class Evaluation:
     networks: dict[str, Callable[[], Network]] = field(repr=False)
     trained_on: Tensor = field(repr=False)
     seed: int = 0
-    shadows: Callable[[], Iterable[tuple[np.ndarray, Network]]] | None = field(default=None, repr=False)
+    shadow_models: Callable[[], Iterable[tuple[np.ndarray, Network]]] | None = field(default=None, repr=False)
     result: dict[str, Any] = field(default_factory=dict)
     key: tuple[Any, ...] = ()
     shared: Callable[[Any, Callable[[], Any]], Any] | None = field(default=None, repr=False)

@@ -78,7 +78,7 @@ def fixed_rows(count: int) -> np.ndarray:
 
 
 @metric("features")
-def features(evaluation: Evaluation) -> dict[str, np.ndarray]:
+def image_features(evaluation: Evaluation) -> dict[str, np.ndarray]:
     """Return `features_<model>` of at most 500 retain and 500 forget images, and their `labels` and `is_forget`."""
     generator = np.random.default_rng(evaluation.seed)
     chosen: dict[str, np.ndarray] = {}

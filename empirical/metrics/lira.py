@@ -17,7 +17,7 @@ from repro.base.settings import reject
 TINY = 1e-12  # smallest variance
 
 
-class Shadows(NamedTuple):
+class ShadowOutputs(NamedTuple):
     """Outputs of the shadow models.
 
     Attributes:
@@ -31,7 +31,7 @@ class Shadows(NamedTuple):
 
 
 @metric(
-    "lira", shadows=True, settings=(
+    "lira", shadow_models=True, settings=(
         "subsets", "subset_model", "subset_epochs", "subset_precision", "forget_seed", "model", "precision",
         "pretrain_epochs", "pretrain_batch_size", "portable", "subset_portable",
     ),
@@ -58,12 +58,12 @@ def lira(evaluation: Evaluation) -> dict[str, float]:
     Raises:
         ConfigError: if there are no shadow models, as for models passed in memory.
     """
-    shadows = evaluation.once("shadows", "lira", lambda: shadow_answers(evaluation))
+    shadows = evaluation.once("shadow models", "lira", lambda: shadow_answers(evaluation))
     known = shadows.inside.any(0) & ~shadows.inside.all(0)
     if not known.any():
         remedy = "each forget image was seen by all subset models or by none"
         raise reject("subsets", len(shadows.inside), "larger", remedy)
-    shadows = Shadows(shadows.inside[:, known], shadows.forget[:, known], shadows.test)
+    shadows = ShadowOutputs(shadows.inside[:, known], shadows.forget[:, known], shadows.test)
     found: dict[str, float] = {"lira_images": int(known.sum())}
     for role in evaluation.roles:
         forget, test = (logit_margin(outputs.logits, labels) for outputs, labels in
@@ -72,33 +72,33 @@ def lira(evaluation: Evaluation) -> dict[str, float]:
     return found
 
 
-def attack(shadows: Shadows, forget: np.ndarray, test: np.ndarray) -> dict[str, float]:
+def attack(shadows: ShadowOutputs, forget: np.ndarray, test: np.ndarray) -> dict[str, float]:
     """Return the numbers of one model.
 
     Args:
         shadows: shadow models; each forget image was seen by some of them and not by others.
         forget, test: the model's log-odds of the true class on the same images, `(images,)`.
     """
-    member, other = (fitted(shadows.forget, side) for side in (shadows.inside, ~shadows.inside))
-    unseen = fitted(shadows.test, np.ones(shadows.test.shape, bool))
+    member, other = (predicted_gaussian(shadows.forget, side) for side in (shadows.inside, ~shadows.inside))
+    unseen = predicted_gaussian(shadows.test, np.ones(shadows.test.shape, bool))
     ratio = log_density(forget, *member) - log_density(forget, *other)
     numbers = threshold_numbers(standing(forget, *other), standing(test, *unseen))
     return numbers | {"member_share": float((ratio > 0).mean())}
 
 
-def shadow_answers(evaluation: Evaluation) -> Shadows:
+def shadow_answers(evaluation: Evaluation) -> ShadowOutputs:
     """Return the log-odds of every shadow model on the forget and test images; models not in the store are trained."""
-    if evaluation.shadows is None:
+    if evaluation.shadow_models is None:
         raise ConfigError("metrics = 'lira': must be left out for models in memory: they have no subset models")
     images, split = evaluation.images, evaluation.split
     forget = images.train_images[split.forget], images.train_labels[split.forget]
     test = images.test_images, images.test_labels
     inside, on_forget, on_test = [], [], []
-    for subset, network in evaluation.shadows():
+    for subset, network in evaluation.shadow_models():
         inside.append(subset[split.forget])
         on_forget.append(_log_odds_of(network, *forget))
         on_test.append(_log_odds_of(network, *test))
-    return Shadows(np.stack(inside), np.stack(on_forget), np.stack(on_test))
+    return ShadowOutputs(np.stack(inside), np.stack(on_forget), np.stack(on_test))
 
 
 def _log_odds_of(network: Network, images: Tensor, labels: Tensor) -> np.ndarray:
@@ -106,7 +106,7 @@ def _log_odds_of(network: Network, images: Tensor, labels: Tensor) -> np.ndarray
     return logit_margin(logits.cpu().double().numpy(), labels.numpy())
 
 
-def fitted(answers: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def predicted_gaussian(answers: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the predicted mean and standard deviation, each `(images,)`, of the log-odds under a further model.
 
     `sd_i = s sqrt(1 + 1 / k_i)`: the spread s around the means is pooled over images, k_i counts the models of image i.

@@ -21,7 +21,7 @@ ONE_IN = {"tpr_at_1_percent": 100, "tpr_at_01_percent": 1000}  # retrained model
 
 
 @dataclass(frozen=True)
-class Pool:
+class SeedArrays:
     """The arrays of runs that differ only in their seeds.
 
     Attributes:
@@ -45,7 +45,7 @@ class Pool:
              also=("KLoM",)),
     ),
 )  # fmt: skip
-def klom(pool: Pool) -> dict[str, Any]:
+def klom(pool: SeedArrays) -> dict[str, Any]:
     """Return KLoM of the unlearned, the original and other retrained models on each set, with 95 % intervals.
 
     `klom_<role>_<set>_<statistic>`, in nats, is the mean or the 95th percentile over images of the divergence between
@@ -62,8 +62,8 @@ def klom(pool: Pool) -> dict[str, Any]:
         for name in SETS:
             reference, model = pool.margins("retrained", name), pool.margins(role, name)
             models, images = draw_models_and_images(len(reference) // 2, reference.shape[1], np.random.default_rng(0))
-            drawn = np.take_along_axis(halves(reference, model, models), images, axis=1)
-            samples = halves(reference, model), halves(model, reference), drawn
+            drawn = np.take_along_axis(divergence_of_halves(reference, model, models), images, axis=1)
+            samples = divergence_of_halves(reference, model), divergence_of_halves(model, reference), drawn
             for key, statistic in STATISTICS.items():
                 value, reverse, resampled = (statistic(one) for one in samples)
                 head, (_, low, high) = f"klom_{role}_{name}_{key}", recentred(value, resampled)
@@ -97,7 +97,7 @@ def divergence(reference: np.ndarray, model: np.ndarray, drawn: np.ndarray | Non
         Term("klom_easydub_*", "KLoM with the histograms of EasyDUB.", "see klom_*", "nats", ">= 0", "0"),
     ),
 )  # fmt: skip
-def klom_easydub(pool: Pool) -> dict[str, Any]:
+def klom_easydub(pool: SeedArrays) -> dict[str, Any]:
     """Return KLoM as EasyDUB's published code computes it, for comparison with its leaderboard.
 
     `klom_easydub_<role>_<set>_<statistic>`, in nats, compares all models of the role with all retrained models. The
@@ -155,7 +155,7 @@ def _shares(scaled: np.ndarray, drawn: np.ndarray | None) -> np.ndarray:
     return np.tensordot(counts / len(hits), hits.astype(float), 1)
 
 
-def halves(reference: np.ndarray, model: np.ndarray, drawn: np.ndarray | None = None) -> np.ndarray:
+def divergence_of_halves(reference: np.ndarray, model: np.ndarray, drawn: np.ndarray | None = None) -> np.ndarray:
     """Return the divergence of each image, `(..., images)`: the mean of even seeds against odd and odd against even.
 
     So no model is compared with itself or a model of its seed. Retrained models can then be compared with each other.
@@ -179,7 +179,7 @@ def halves(reference: np.ndarray, model: np.ndarray, drawn: np.ndarray | None = 
              also=("U-LiRA",)),
     ),
 )  # fmt: skip
-def ulira(pool: Pool) -> dict[str, Any]:
+def ulira(pool: SeedArrays) -> dict[str, Any]:
     """Return how well an attacker tells unlearned (or original) models from retrained models by a forget image.
 
     U-LiRA (Hayes et al. 2024): two Gaussians are fitted to an image's margins under the models of each kind, without

@@ -9,7 +9,7 @@ import torch
 from empirical.methods.retain import Finetune
 from empirical.metrics.evaluation import Evaluation, prefix
 from empirical.models.network import Network, accuracy, drawing_from
-from empirical.training.batches import Arranger, Segment, row_sets
+from empirical.training.batches import Arranger, Phase, row_sets
 from empirical.training.rules import Plain
 from empirical.training.step import Stage, Step
 from repro.base.parts import Term, metric
@@ -50,13 +50,13 @@ def relearn(evaluation: Evaluation, network: Network) -> list[float]:
     recipe = replace(config.pretraining(), optimizer="sgd", lr=RATE * config.pretrain_lr)
     sets = row_sets(images, recipe, split.retain, split.forget, device=copied.device)
     step = Step(copied, Stage(Finetune(), Plain(), sets, recipe, images.train_images, seed=evaluation.seed))
-    segment = Segment({"retain": sets.retain})
+    phase = Phase({"retain": sets.retain})
     forget = torch.from_numpy(split.forget)
     curve = [forget_accuracy(copied, evaluation, forget)]
     for number in range(max(STEPS)):
-        epoch, place = divmod(number, segment.steps)
+        epoch, place = divmod(number, phase.steps)
         if place == 0:
-            orders = Arranger(evaluation.seed, 3, copied.device).arrange(segment, "relearning", epoch)
+            orders = Arranger(evaluation.seed, 3, copied.device).arrange(phase, "relearning", epoch)
         copied.model.train()
         with drawing_from(derive_seed(evaluation.seed, "relearning", number)):
             step({"retain": orders["retain"].batch(images.train_images, place)})

@@ -99,7 +99,7 @@ class Network:
         finally:
             self._forward = compiled
 
-    def prepare(self, images: Tensor) -> Tensor:
+    def normalize(self, images: Tensor) -> Tensor:
         """Return images for the model: `(x - mean) / std`, after scaling uint8 to [0, 1]."""
         # A single copy, then in place: on a CPU this takes as long as decoding a JPEG.
         scaled = images.to(self.dtype, copy=True, memory_format=torch.channels_last)
@@ -120,7 +120,7 @@ class Network:
         They have the precision of the weights, fp32 or fp64, also after training in bf16, which has three digits.
         """
         model: Any = self.model
-        features = model.features(self.prepare(images))
+        features = model.features(self.normalize(images))
         return model.head(features), features
 
     def parameters(self) -> list[Tensor]:

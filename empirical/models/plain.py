@@ -18,12 +18,7 @@ def composed(model: Any, example: Tensor) -> bool:
     with evaluating(model):
         try:
             return torch.equal(model.head(model.features(example)), model(example))
-        except (
-            RuntimeError,
-            TypeError,
-            ValueError,
-            AttributeError,
-        ):  # by chance parts of these names: layers lie between them
+        except (RuntimeError, TypeError, ValueError, AttributeError):  # parts that happen to have these names
             return False
 
 

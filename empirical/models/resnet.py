@@ -99,29 +99,12 @@ def small_resnet(
     return Classifier(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), previous, classes)
 
 
-def resnet8(shape: Sequence[int], classes: int) -> Classifier:
-    """Return a ResNet-8: stages of 16, 32, 64 channels."""
-    return small_resnet(shape, classes, (16, 32, 64))
-
-
-def resnet8_narrow(shape: Sequence[int], classes: int) -> Classifier:
-    """Return a ResNet-8 of half the width: stages of 8, 16, 32 channels."""
-    return small_resnet(shape, classes, (8, 16, 32))
-
-
-def resnet8_strided(shape: Sequence[int], classes: int) -> Classifier:
-    """Return a ResNet-8 whose first convolution halves the image, for 32-pixel images on CPUs: 1/4 of the work."""
-    return small_resnet(shape, classes, (16, 32, 64), stride=2)
-
-
-def resnet8_wide(shape: Sequence[int], classes: int) -> Classifier:
-    """Return a ResNet-8 of 64, 128, 256 channels whose first convolution halves the image: 1.2 million weights."""
-    return small_resnet(shape, classes, (64, 128, 256), stride=2)
-
-
-def resnet8_coarse(shape: Sequence[int], classes: int) -> Classifier:
-    """Return a ResNet-8 of 64, 128, 256 channels whose first convolution has stride 4: a quarter of `resnet8_wide`."""
-    return small_resnet(shape, classes, (64, 128, 256), stride=4, kernel=5)
+# ResNet-8. A strided first convolution shrinks the image, for 32-pixel images on CPUs: a quarter of the work.
+resnet8 = partial(small_resnet, widths=(16, 32, 64))
+resnet8_narrow = partial(small_resnet, widths=(8, 16, 32))
+resnet8_strided = partial(small_resnet, widths=(16, 32, 64), stride=2)
+resnet8_wide = partial(small_resnet, widths=(64, 128, 256), stride=2)  # 1.2 million weights
+resnet8_coarse = partial(small_resnet, widths=(64, 128, 256), stride=4, kernel=5)  # a quarter of resnet8_wide's work
 
 
 def deep_resnet(shape: Sequence[int], classes: int, *, name: str, cifar: bool = True) -> Classifier:

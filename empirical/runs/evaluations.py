@@ -1,6 +1,6 @@
 """Evaluations: each metric of a run is measured once, and its numbers are kept by what they depend on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -28,13 +28,13 @@ class Overflowed(ArithmeticError):
         self.models = models
 
 
-def measure(experiment: Experiment, models: Models) -> dict[str, str]:
+def measure_metrics(experiment: Experiment, models: Models) -> dict[str, str]:
     """Return the ids of the evaluations of every metric the config names and needs; the missing ones are made now.
 
     Raises:
         Overflowed: when a model's logits are not finite: no metric is defined on them.
     """
-    store, found = experiment.workspace.store, {}
+    store, found = experiment.resources.store, {}
     checksums = models.checksums()
     evaluation: Evaluation | None = None
     numbers: dict[str, Any] = {}
@@ -45,7 +45,7 @@ def measure(experiment: Experiment, models: Models) -> dict[str, str]:
             evaluation.result.update(numbers)
             result, arrays = numbers_of(name, evaluation)
             result |= evaluation.scope
-            provenance = experiment.workspace.provenance(weights=checksums)
+            provenance = experiment.resources.provenance(weights=checksums)
             record = store.save_evaluation(key, result=result, arrays=arrays, provenance=provenance)
         numbers |= record.result
         found[name] = record.run_id
@@ -59,10 +59,12 @@ def values_of(name: str, evaluation: Evaluation) -> dict[str, Any]:
 
 
 def numbers_of(name: str, evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return the numbers and the arrays of one metric."""
+    """Return the numbers of one metric, None in place of NaN and infinities, and its arrays."""
     values = values_of(name, evaluation)
     arrays = {key: value for key, value in values.items() if isinstance(value, np.ndarray)}
-    return finite({key: value for key, value in values.items() if key not in arrays}), arrays
+    numbers = {key: value for key, value in values.items() if key not in arrays}
+    # JSON holds neither NaN nor infinities.
+    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in numbers.items()}, arrays
 
 
 def make_evaluation(experiment: Experiment, models: Models) -> Evaluation:
@@ -81,18 +83,18 @@ def make_evaluation(experiment: Experiment, models: Models) -> Evaluation:
     broken = [role for role, sides in outputs.items() if not sides.finite()]
     if broken:
         raise Overflowed(broken)
-    config, workspace, images = experiment.config, experiment.workspace, experiment.images
+    config, resources, images = experiment.config, experiment.resources, experiment.images
     seed = derive_seed(config.seed, "evaluate", config.unlearn_seed)
     networks["random"] = lambda: experiment.new_network(seed)
     networks["initial"] = experiment.initial
     trained = tuple(stages[role].stage_id for role in ("original", "retrained") if role in stages)
     shared = (*trained, experiment.split.identity, config.n_test, *_seen(config))
-    estimate = config_for(config)  # the shadows of an attack
+    estimate = config_for(config)  # the shadow_models of an attack
     settings = (config.fidelity, *(getattr(config, name) for name in settings_of_metrics()), estimate)
     return Evaluation(
-        config, images, experiment.split, outputs, networks, workspace.train_images(config), seed,
-        shadows=SubsetModels(estimate, workspace.alone()).shadows,
-        key=(*shared, seed, *settings, config.rows_measured), shared=workspace.remember,
+        config, images, experiment.split, outputs, networks, resources.train_images(config), seed,
+        shadow_models=SubsetModels(estimate, resources.alone()).shadow_models,
+        key=(*shared, seed, *settings, config.rows_measured), shared=resources.remember,
     ).as_asked()  # fmt: skip
 
 
@@ -107,19 +109,14 @@ def _network(stage: Trained) -> Network:
 
 
 def _outputs(experiment: Experiment, stage: Trained, *, shared: bool) -> ModelOutputs:
-    images, split, workspace = experiment.images, experiment.split, experiment.workspace
+    images, split, resources = experiment.images, experiment.split, experiment.resources
 
     def make() -> ModelOutputs:
-        return model_outputs(stage.network, images, split=split, folder=workspace.store.root)
+        return model_outputs(stage.network, images, split=split, folder=resources.store.root)
 
     if not shared:
         return make()
     # Of many images, features are kept of a part that belongs to the forget set.
     part = "" if featured_rows(len(images.train_labels), split) is None else split.identity
     key = ("outputs", stage.stage_id, experiment.config.n_test, *_seen(experiment.config), part)
-    return workspace.remember(key, make)
-
-
-def finite(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the numbers with None in place of NaN and infinities, which JSON cannot hold."""
-    return {key: None if isinstance(v, float) and not np.isfinite(v) else v for key, v in numbers.items()}
+    return resources.remember(key, make)

@@ -13,6 +13,7 @@ from empirical.metrics.coefficients import coefficient_observer
 from empirical.metrics.evaluation import measured
 from empirical.models.network import Network, accuracy
 from empirical.runs.imports import imported_index
+from empirical.runs.resources import Resources
 from empirical.runs.stages import (
     FACTS,
     Trained,
@@ -25,7 +26,6 @@ from empirical.runs.stages import (
 )
 from empirical.runs.subset_models import memorization_scores
 from empirical.runs.unlearning import build_method, unlearning_stage
-from empirical.runs.workspace import Workspace
 from empirical.settings.keys import StageKey, again_key, original_id, pretrain_key, retrain_key, unlearn_key
 from empirical.settings.run_config import RunConfig
 from empirical.training.loop import Observe
@@ -38,17 +38,17 @@ LARGEST = 2000  # retained images a trajectory looks at
 
 @dataclass(frozen=True)
 class Experiment:
-    """What the models of a run are trained on; `prepare` makes it.
+    """What the models of a run are trained on; `make_experiment` makes it.
 
     Attributes:
         config: the run, with the digest of its data.
-        workspace: where stages are kept and computed.
+        resources: where stages are kept and computed.
         images: the data set, on the CPU.
         split: which rows are retained and forgotten.
     """
 
     config: RunConfig
-    workspace: Workspace
+    resources: Resources
     images: ImageSet
     split: Split
 
@@ -65,7 +65,7 @@ class Experiment:
 
     def new_network(self, seed: int) -> Network:
         """Return a network with fresh weights."""
-        return build_network(self.config, self.images, seed=seed, device=self.workspace.device)
+        return build_network(self.config, self.images, seed=seed, device=self.resources.device)
 
     def initial(self) -> Network:
         """Return the original as it was before its first step."""
@@ -92,17 +92,17 @@ class Models(NamedTuple):
         return {f"{name}_checksum": stage.checksum for name, stage in stages.items() if stage}
 
 
-def prepare(config: RunConfig, workspace: Workspace) -> Experiment:
+def make_experiment(config: RunConfig, resources: Resources) -> Experiment:
     """Load the images of a run whose data are identified, and choose its forget set; this may train subset models."""
-    images = workspace.dataset(config)
+    images = resources.images(config)
 
     def choose() -> Split:
         return choose_forget(
-            config, images.train_labels.numpy(), memorization=lambda: memorization_scores(config, workspace.alone()),
-            index=lambda: imported_index(config, workspace.store),
+            config, images.train_labels.numpy(), memorization=lambda: memorization_scores(config, resources.alone()),
+            index=lambda: imported_index(config, resources.store),
         )  # fmt: skip
 
-    return Experiment(config, workspace, images, workspace.group.tell(choose))
+    return Experiment(config, resources, images, resources.group.broadcast(choose))
 
 
 def train_models(experiment: Experiment) -> Models:
@@ -113,9 +113,9 @@ def train_models(experiment: Experiment) -> Models:
 
     Raises:
         ConfigError: before any training, when the forget or test set is too small to be measured as asked.
-        Held: when another process trains one of them and the workspace is not patient.
+        Held: when another process trains one of them and `resources.patient` is False.
     """
-    config, workspace = experiment.config, experiment.workspace
+    config, resources = experiment.config, experiment.resources
     measured(config.rows_measured, experiment.split.forget, experiment.images.test_labels.numpy())
     found: dict[Callable[[Experiment], Trained], Trained] = {}
 
@@ -123,14 +123,14 @@ def train_models(experiment: Experiment) -> Models:
         found[train] = train(experiment)
 
     reference = [] if config.retrain == "none" else [train_retrained]
-    in_turn([train_original, *reference], attempt, wait=workspace.patient, deadline=workspace.deadline)
+    in_turn([train_original, *reference], attempt, wait=resources.patient, deadline=resources.deadline)
     original = found[train_original]
     return Models(original, found.get(train_retrained), train_unlearned(experiment, original))
 
 
 def train_original(experiment: Experiment) -> Trained:
     """Return the model trained on all images, or the imported model that the config names."""
-    config, store = experiment.config, experiment.workspace.store
+    config, store = experiment.config, experiment.resources.store
     if not config.original:
         rows, _ = train_rows(config, experiment.images.train_labels.numpy())
         return _train_afresh(experiment, pretrain_key(config), rows)
@@ -150,33 +150,26 @@ def train_retrained(experiment: Experiment) -> Trained:
 
 def train_unlearned(experiment: Experiment, original: Trained) -> Trained:
     """Return the original after unlearning; for the method `retrain`, a model trained afresh under the run's rule."""
-    config, workspace = experiment.config, experiment.workspace
+    config, resources = experiment.config, experiment.resources
     if config.method == "retrain":
         return _train_afresh(experiment, experiment.unlearn_key(), experiment.split.retain)
 
     key, observe = experiment.unlearn_key(), trajectory_observer(experiment) if config.trajectory else None
-    with workspace.lease(key.id):
-        network = _copy(experiment, original)
-        if known := read_stage(workspace, key, network):
+    with resources.lease(key.id):
+        network = original.network.copy()
+        if known := read_stage(resources, key, network):
             return known
         stage = unlearning_stage(
-            config, experiment.images, workspace.train_images(config), experiment.split, network,
-            teacher=_copy(experiment, original), group=workspace.group,
+            config, experiment.images, resources.train_images(config), experiment.split, network,
+            teacher=original.network.copy(), group=resources.group,
         )  # fmt: skip
-        return train_stage(workspace, key, network, stage, keep=workspace.runtime.keep_models, observe=observe)
-
-
-def _copy(experiment: Experiment, original: Trained) -> Network:
-    network = experiment.new_network(0)
-    network.model.load_state_dict(original.network.model.state_dict())
-    return network
+        return train_stage(resources, key, network, stage, keep=resources.runtime.keep_models, observe=observe)
 
 
 def _train_afresh(experiment: Experiment, key: StageKey, rows: np.ndarray) -> Trained:
     """Return a model trained on some rows from fresh weights; runs of one process share it."""
-    seed = derive_seed(experiment.config.seed, key.stage, *([key.unlearn_seed] if key.unlearn_seed else []))
-    workspace = experiment.workspace
-    return workspace.remember(key.id, lambda: train_afresh(experiment.config, workspace, key, rows, seed))
+    resources = experiment.resources
+    return resources.remember(key.id, lambda: train_afresh(experiment.config, resources, key, rows))
 
 
 def trajectory_observer(experiment: Experiment) -> Observe:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from empirical.runs.workspace import Workspace
+from empirical.runs.resources import Resources
 from empirical.settings.rule_labels import parse_value
 from empirical.settings.run_config import ESTIMATE, RunConfig
 from repro.base.errors import ConfigError, MissingDataError
@@ -147,7 +147,7 @@ def _meets(table: Any, term: str) -> np.ndarray:
     return found.fillna(sign == "!=").to_numpy(bool)  # comparisons with missing values may be missing
 
 
-def import_scores(path: Path, config: RunConfig, workspace: Workspace) -> Record:
+def import_scores(path: Path, config: RunConfig, resources: Resources) -> Record:
     """Keep published memorization scores (`tr_mem` of an `.npz`) in the order of the data set.
 
     A file that names its images (`tr_filenames`, as that of ImageNet does) is matched by name, whatever its order, and
@@ -161,7 +161,7 @@ def import_scores(path: Path, config: RunConfig, workspace: Workspace) -> Record
     """
     if not path.is_file():
         raise MissingDataError(f"score file {path.name}: not found; give the path of the published .npz")
-    published, images = _published(path), workspace.dataset(config)
+    published, images = _published(path), resources.images(config)
     if published.names is not None and images.train_names:
         published = published.ordered(path.name, images.train_names)
     scores = published.scores
@@ -171,8 +171,8 @@ def import_scores(path: Path, config: RunConfig, workspace: Workspace) -> Record
         "dataset": config.dataset,
         "scores": digest([None if np.isnan(one) else one for one in scores.tolist()]),
     }
-    found = workspace.store.find(ESTIMATE, identity)
-    return found or workspace.store.save(
+    found = resources.store.find(ESTIMATE, identity)
+    return found or resources.store.save(
         ESTIMATE, identity, result={"n": len(scores), "mean": float(np.nanmean(scores))},
         arrays={"scores": scores}, provenance=collect(),
     )  # fmt: skip

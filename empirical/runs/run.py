@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from empirical.registry import names
-from empirical.runs.evaluations import Overflowed, measure
-from empirical.runs.experiment import Experiment, Models, prepare, train_models
+from empirical.runs.evaluations import Overflowed, measure_metrics
+from empirical.runs.experiment import Experiment, Models, make_experiment, train_models
+from empirical.runs.resources import Resources
 from empirical.runs.subset_models import memorization_facts
 from empirical.runs.unlearning import check_run
-from empirical.runs.workspace import Workspace
 from empirical.settings.keys import absent_metrics, complete
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.base.errors import OutOfMemoryError_
@@ -23,7 +23,7 @@ from repro.records.store import Store
 from repro.records.weights import same_weights
 
 
-def run(config: RunConfig, store: Store, runtime: Runtime | None = None, workspace: Workspace | None = None) -> Record:
+def run(config: RunConfig, store: Store, runtime: Runtime | None = None, resources: Resources | None = None) -> Record:
     """Return the record of a run: from the store if it is there, otherwise computed and kept.
 
     A finished run that lacks a metric is measured, not trained, as long as the weights of its models are kept.
@@ -31,48 +31,48 @@ def run(config: RunConfig, store: Store, runtime: Runtime | None = None, workspa
     Args:
         config: what to run.
         store: where records, evaluations and trained stages live.
-        runtime: device, data folder, engine; taken from the workspace when that is given.
-        workspace: shared state of consecutive runs.
+        runtime: device, data folder, engine; taken from `resources` if those are given.
+        resources: shared state of consecutive runs.
 
     Raises:
         ConfigError: when method and rule do not go together; nothing is computed then.
         MissingDataError: when the data set is not there.
         OutOfMemoryError_: when the device has too little memory.
     """
-    workspace = workspace or Workspace(store, runtime or Runtime())
-    config = workspace.identified(config)
-    return _finished(config, workspace) or compute_run(config, workspace)[0]
+    resources = resources or Resources(store, runtime or Runtime())
+    config = resources.identified(config)
+    return _finished(config, resources) or compute_run(config, resources)[0]
 
 
-def _finished(config: RunConfig, workspace: Workspace) -> Record | None:
+def _finished(config: RunConfig, resources: Resources) -> Record | None:
     """Return the finished run with every metric, if the first process finds it."""
-    found = workspace.store.find(workspace.runtime.kind, config)
-    there = workspace.group.tell(lambda: found is not None and complete(found, config))
+    found = resources.store.find(resources.runtime.kind, config)
+    there = resources.group.broadcast(lambda: found is not None and complete(found, config))
     return found if there else None
 
 
-def compute_run(config: RunConfig, workspace: Workspace) -> tuple[Record, bool]:
+def compute_run(config: RunConfig, resources: Resources) -> tuple[Record, bool]:
     """Compute a run; return its record, and whether this process computed it (another one may have done it meanwhile).
 
     It prepares the data, trains the models, measures them, and writes the record last. Processes that train together
     train every model; then the first one measures and writes. The config has the digest of its data.
 
     Raises:
-        Held: when another process computes the run or one of its stages and the workspace is not patient.
+        Held: when another process computes the run or one of its stages and `resources.patient` is False.
     """
     check_run(config)
-    store, kind, group = workspace.store, workspace.runtime.kind, workspace.group
-    group.parts(config.batch_parts)  # refused before any work
+    store, kind, group = resources.store, resources.runtime.kind, resources.group
+    group.own_parts(config.batch_parts)  # refused before any work
     store.ensure_writable()
-    workspace.take_device(portable=config.portable)
-    with workspace.lease(run_id(kind, config)), memory_named(config):
-        if done := _finished(config, workspace):
+    resources.take_device(portable=config.portable)
+    with resources.lease(run_id(kind, config)), memory_named(config):
+        if done := _finished(config, resources):
             return done, False
         found = store.find(kind, config)
         known = found if found and found.status != "failed" else None
-        experiment = prepare(_on_the_same_images(config, known), workspace)
+        experiment = make_experiment(_on_the_same_images(config, known), resources)
         models = train_models(experiment)
-        identity = group.tell(lambda: _measure_and_record(config, experiment, models, known).run_id)
+        identity = group.broadcast(lambda: _measure_and_record(config, experiment, models, known).run_id)
         return store.load(identity), True
 
 
@@ -85,29 +85,29 @@ def _measure_and_record(config: RunConfig, experiment: Experiment, models: Model
         models: what was trained, or found.
         known: the record that lacked a metric, if there is one.
     """
-    workspace, facts = experiment.workspace, models.unlearned.facts
-    alone = replace(experiment, workspace=workspace.alone())
+    resources, facts = experiment.resources, models.unlearned.facts
+    alone = replace(experiment, resources=resources.alone())
     diverged: dict[str, int] | None = facts["diverged_at"]
     evaluations: dict[str, str] = {}
     overflowed: dict[str, Any] = {}
     if not diverged:
         try:
-            evaluations = measure(alone, models)
+            evaluations = measure_metrics(alone, models)
         except Overflowed as error:
             diverged, overflowed = {"epoch": len(facts["epochs"]), "step": 0}, {"overflowed": error.models}
     result = _facts(alone, models) | ({"diverged_at": diverged} if diverged else {}) | overflowed
-    provenance = workspace.provenance(**{name: facts[name] for name in ("seconds", "peak_memory_bytes", "ran")})
+    provenance = resources.provenance(**{name: facts[name] for name in ("seconds", "peak_memory_bytes", "ran")})
     rows = _epochs(facts["epochs"], config.rows_measured)
     if known and same_weights(known.result["parents"], result["parents"]):  # measured again, but not trained again
         provenance, result["seconds_mask"] = known.provenance, known.result["seconds_mask"]
         config = replace(config, metrics=tuple(dict.fromkeys((*known.config["metrics"], *config.metrics))))
         if known.config.get("trajectory") and not config.trajectory:  # it was not recorded this time
             config, rows = replace(config, trajectory=True), _epochs(known.epochs(), config.rows_measured)
-    record = workspace.store.save(
-        workspace.runtime.kind, config, result=result, status="diverged" if diverged else "ok",
+    record = resources.store.save(
+        resources.runtime.kind, config, result=result, status="diverged" if diverged else "ok",
         epochs=rows, provenance=provenance, evaluations=evaluations,
     )  # fmt: skip
-    workspace.store.checkpoints(models.unlearned.stage_id).clear()  # weights that are not kept had their end there
+    resources.store.checkpoints(models.unlearned.stage_id).clear()  # weights that are not kept had their end there
     return record
 
 
@@ -123,7 +123,13 @@ def memory_named(config: RunConfig) -> Iterator[None]:
     except (torch.cuda.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if (lack := lack_of_memory(error)) is None:
             raise
-        raise OutOfMemoryError_(_too_much(config, lack)) from error
+        asked = re.search(r"allocate ([\d.]+ ?\w+)", str(lack))
+        request = f"a request of {asked[1]} failed" if asked else "a request failed"
+        name = max(("batch_size", "pretrain_batch_size"), key=lambda name: getattr(config, name))
+        parts = f" in batch_parts = {config.batch_parts}" if config.batch_parts > 1 else ""
+        tried = f"the largest batch tried is {name} = {getattr(config, name)}{parts}"
+        line = f"out of memory: {request}; {tried}; try a smaller one, or more batch_parts"
+        raise OutOfMemoryError_(line) from error
 
 
 def lack_of_memory(error: BaseException) -> BaseException | None:
@@ -139,17 +145,6 @@ def lack_of_memory(error: BaseException) -> BaseException | None:
             return found
         found = found.__cause__ or found.__context__
     return None
-
-
-def _too_much(config: RunConfig, lack: BaseException) -> str:
-    """Return what was asked for, and the largest batch that was tried."""
-    asked = re.search(r"allocate ([\d.]+ ?\w+)", str(lack))
-    batches = {"batch_size": config.batch_size, "pretrain_batch_size": config.pretrain_batch_size}
-    name = max(batches, key=batches.__getitem__)
-    request = f"a request of {asked[1]} failed" if asked else "a request failed"
-    parts = config.batch_parts
-    tried = f"{name} = {batches[name]}" + (f" in batch_parts = {parts}" if parts > 1 else "")
-    return f"out of memory: {request}; the largest batch tried is {tried}; try a smaller one, or more batch_parts"
 
 
 def _on_the_same_images(config: RunConfig, found: Record | None) -> RunConfig:
@@ -172,11 +167,11 @@ def _facts(experiment: Experiment, models: Models) -> dict[str, Any]:
     retrained = models.retrained.facts if models.retrained else {}
     absent = absent_metrics(config)
     return {
-        "labels": config.labels(),
+        "labels": config.tags(),
         "parents": models.parents(experiment) | models.checksums(),
         "n_forget": len(experiment.split.forget),
         "n_retain": len(experiment.split.retain),
-        **memorization_facts(config, experiment.workspace),
+        **memorization_facts(config, experiment.resources),
         "data_digest": config.data,
         "parameters": models.original.network.size,
         "seconds_unlearn": facts["seconds"],

@@ -17,16 +17,18 @@ from empirical.data.images import ImageSet
 from empirical.methods.retain import Retrain
 from empirical.models.network import Network, drawing_from
 from empirical.registry import load as load_registered
-from empirical.runs.workspace import Workspace
+from empirical.runs.resources import Resources
 from empirical.settings.keys import StageKey
-from empirical.settings.rule_labels import parse_legs
+from empirical.settings.rule_labels import parse_rule_schedule
 from empirical.settings.run_config import RunConfig
 from empirical.training.batches import row_sets
-from empirical.training.loop import Log, Observe, fit
+from empirical.training.checkpoint import Pauses
+from empirical.training.loop import Observe, fit
 from empirical.training.rules import RuleContext, build_rule
 from empirical.training.step import Stage
 from repro.base.ending import Stopped
 from repro.base.errors import IntegrityError
+from repro.records.identity import derive_seed
 
 FACTS = ("seconds", "gradient_evaluations", "peak_memory_bytes", "diverged_at", "epochs", "seconds_mask", "ran")
 
@@ -39,8 +41,8 @@ class Trained:
         stage_id: identity of the stage.
         network: the trained model on the device.
         checksum: of its weights, see `checksum_of`; None in a process that trained for another one to keep.
-        facts: seconds, gradient evaluations, peak memory, epochs, divergence, seconds of the mask, and how its steps
-            really ran; None where a stage that was kept does not say.
+        facts: seconds, gradient evaluations, peak memory (the stage's on a GPU, the process's on a CPU), epochs,
+            divergence, seconds of the mask, and how its steps really ran; None where a stored stage does not say.
     """
 
     stage_id: str
@@ -49,28 +51,30 @@ class Trained:
     checksum: str | None = None
 
 
-def train_afresh(config: RunConfig, workspace: Workspace, key: StageKey, rows: np.ndarray, seed: int) -> Trained:
-    """Return a model trained on some rows from fresh weights, by the rules and hyperparameters of its key."""
-    with workspace.lease(key.id):
-        images = workspace.dataset(config)
-        network = build_network(config, images, seed=seed, device=workspace.device)
-        if known := read_stage(workspace, key, network):
+def train_afresh(config: RunConfig, resources: Resources, key: StageKey, rows: np.ndarray) -> Trained:
+    """Return a model trained on some rows from fresh weights, by the rules, hyperparameters and seeds of its key."""
+    number = key.number if key.stage == "subset" else key.unlearn_seed
+    seed = derive_seed(key.seed, key.stage, *([number] if number or key.stage == "subset" else []))
+    with resources.lease(key.id):
+        images = resources.images(config)
+        network = build_network(config, images, seed=seed, device=resources.device)
+        if known := read_stage(resources, key, network):
             return known
-        held = workspace.train_images(config)
-        legs = parse_legs(key.rule, key.hyperparameters.epochs)
+        held = resources.train_images(config)
+        legs = parse_rule_schedule(key.rule, key.hyperparameters.epochs)
         rule, *later = (build_rule(label, RuleContext(list)) for label, _ in legs)
         begins = itertools.accumulate(epochs for _, epochs in legs[:-1])
         stage = Stage(
-            Retrain(), rule, row_sets(images, key.hyperparameters, rows, rows[:0], device=workspace.device),
+            Retrain(), rule, row_sets(images, key.hyperparameters, rows, rows[:0], device=resources.device),
             key.hyperparameters, held, augmentation(config, held.dtype), seed,
-            later=dict(zip(begins, later, strict=True)), group=workspace.group,
+            later=dict(zip(begins, later, strict=True)), group=resources.group,
         )  # fmt: skip
-        return train_stage(workspace, key, network, stage)
+        return train_stage(resources, key, network, stage)
 
 
-def read_stage(workspace: Workspace, key: StageKey, network: Network) -> Trained | None:
+def read_stage(resources: Resources, key: StageKey, network: Network) -> Trained | None:
     """Return a stage that the store has, its weights loaded into a network; None if it has none, or damaged ones."""
-    found = workspace.group.tell(lambda: workspace.store.read_model(key.id))
+    found = resources.group.broadcast(lambda: resources.store.read_model(key.id))
     if found is None:
         return None
     known, facts = found
@@ -80,13 +84,13 @@ def read_stage(workspace: Workspace, key: StageKey, network: Network) -> Trained
 
 
 def train_stage(
-    workspace: Workspace, key: StageKey, network: Network, stage: Stage, *, keep: bool = True,
+    resources: Resources, key: StageKey, network: Network, stage: Stage, *, keep: bool = True,
     observe: Observe | None = None,
 ) -> Trained:  # fmt: skip
     """Train a network in place, from the checkpoint of an interrupted attempt if there is one, and keep its weights.
 
     Args:
-        workspace: the store and the device; the caller holds the lease of the stage.
+        resources: the store and the device; the caller holds the lease of the stage.
         key: what the stage depends on; its id is the name in the store.
         network: the network before the first step.
         stage: what it is trained on and how.
@@ -97,16 +101,22 @@ def train_stage(
     Raises:
         Stopped: after a signal or at the deadline, when a checkpoint is written.
     """
-    if workspace.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(workspace.device)
-    pauses = workspace.pauses(key.id, keep=keep)
-    log = fit(network, stage, workspace.engine(stage.images), observe=observe, pauses=pauses)
-    facts = _facts(log, workspace.device, stage.mask_seconds)
-    made = save(weights(network)) if workspace.group.first else None
+    if on_gpu := resources.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(resources.device)
+    runtime = resources.runtime
+    pauses = Pauses(
+        resources.store.checkpoints(key.id), runtime.checkpoint_seconds, runtime.checkpoint_epochs,
+        deadline=resources.deadline, only_copy=not keep,
+    )  # fmt: skip
+    log = fit(network, stage, resources.engine(stage.images), observe=observe, pauses=pauses)
+    used = torch.cuda.max_memory_allocated(resources.device) if on_gpu else peak_memory()
+    values = (log.seconds, log.gradient_evaluations, used, log.diverged_at, log.epochs, stage.mask_seconds, log.ran)
+    facts = dict(zip(FACTS, values, strict=True))
+    made = save(weights(network)) if resources.group.first else None
     if keep and made is not None:
-        provenance = workspace.provenance(**facts, resumed=log.resumed, seconds_preparing=log.seconds_preparing)
-        workspace.store.save_model(key, made, provenance)
-        pauses.kept.clear()
+        provenance = resources.provenance(**facts, resumed=log.resumed, seconds_preparing=log.seconds_preparing)
+        resources.store.save_model(key, made, provenance)
+        pauses.checkpoints.clear()
     if pauses.ending.came is not None:
         raise Stopped(pauses.ending.came)  # it came during the last steps, and waited for the stage to be kept
     return Trained(key.id, network, facts, None if made is None else checksum_of(made))
@@ -134,14 +144,6 @@ def restore(network: Network, known: bytes, stage_id: str) -> Network:
         reason = " ".join(str(error).split())[:200]
         raise IntegrityError(f"model {stage_id}: weights do not fit this architecture ({reason})") from error
     return network
-
-
-def _facts(log: Log, device: torch.device, mask_seconds: float) -> dict[str, Any]:
-    """Return what a log says about a stage; memory is the stage's on a GPU, resident in the process on a CPU."""
-    on_gpu = device.type == "cuda"
-    used = torch.cuda.max_memory_allocated(device) if on_gpu else peak_memory()
-    values = (log.seconds, log.gradient_evaluations, used, log.diverged_at, log.epochs, mask_seconds, log.ran)
-    return dict(zip(FACTS, values, strict=True))
 
 
 def peak_memory() -> int | None:

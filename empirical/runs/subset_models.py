@@ -9,14 +9,14 @@ import numpy as np
 from empirical.data.memorization import draw_subsets, filled, summarize_subsets
 from empirical.models.network import Network, predict
 from empirical.registry import forget_set
+from empirical.runs.resources import Resources
 from empirical.runs.stages import train_afresh
-from empirical.runs.workspace import Workspace
 from empirical.settings.keys import subset_key
 from empirical.settings.run_config import ESTIMATE, MemorizationConfig, RunConfig, config_for
 from repro.base.errors import ConfigError
 from repro.base.progress import track
 from repro.base.settings import reject
-from repro.records.identity import derive_seed, run_id
+from repro.records.identity import run_id
 from repro.records.leases import in_turn
 from repro.records.pack import PackedStore
 from repro.records.record import Record
@@ -28,18 +28,18 @@ class SubsetModels:
     """The subset models of an estimate of memorization scores.
 
     Attributes:
-        config: the estimate; workspace: where it is computed.
+        config: the estimate; resources: where it is computed.
     """
 
     config: MemorizationConfig
-    workspace: Workspace = field(repr=False)
+    resources: Resources = field(repr=False)
 
     def record(self) -> Record:
         """Return the record of the estimate; the subset models are trained now if it does not exist.
 
         Its arrays are `scores`, `errors` (n,), and `inside`, `correct` (subsets, n).
         """
-        store = self.workspace.store
+        store = self.resources.store
         if found := self._finished():
             return found
         inside, correct = self.train()
@@ -47,7 +47,7 @@ class SubsetModels:
             if found := self._finished():
                 return found
             result, arrays = summarize_subsets(inside, correct)
-            provenance = self.workspace.provenance()
+            provenance = self.resources.provenance()
             return store.save(ESTIMATE, self.config, result=result, arrays=arrays, provenance=provenance)
 
     def _finished(self) -> Record | None:
@@ -55,7 +55,7 @@ class SubsetModels:
 
         With a published estimate a study can go on without the subset models, whose weights are not published.
         """
-        own, wanted = self.workspace.store.find(ESTIMATE, self.config), run_id(ESTIMATE, self.config)
+        own, wanted = self.resources.store.find(ESTIMATE, self.config), run_id(ESTIMATE, self.config)
         committed = (one for pack in packs() for one in PackedStore(pack).records(ESTIMATE))
         found = own or next((one for one in committed if one.run_id == wanted), None)
         return found if found and "reliability" in found.result else None
@@ -66,15 +66,15 @@ class SubsetModels:
         A model that another process trains comes last. Results are kept for the next call, because this one may end
         with `Held`.
         """
-        labels, workspace = self.workspace.dataset(self.config.training()).train_labels, self.workspace
+        labels, resources = self.resources.images(self.config.training()).train_labels, self.resources
         inside = draw_subsets(self.config, len(labels))
-        known: dict[int, np.ndarray] = workspace.remember(("subset models", self.config), dict)
+        known: dict[int, np.ndarray] = resources.remember(("subset models", self.config), dict)
 
         def attempt(number: int) -> None:
             known[number] = self.correct(number, inside[number])
 
         missing = track([number for number in range(len(inside)) if number not in known], "memorization: subset models")
-        in_turn(missing, attempt, wait=workspace.patient, deadline=workspace.deadline)
+        in_turn(missing, attempt, wait=resources.patient, deadline=resources.deadline)
         return inside, np.stack([known[number] for number in range(len(inside))])
 
     def correct(self, number: int, subset: np.ndarray) -> np.ndarray:
@@ -84,14 +84,14 @@ class SubsetModels:
             ConfigError: when its answers are not finite.
         """
         training, network = self.config.training(), self.network(number, subset)
-        logits, _ = predict(network, self.workspace.train_images(training))
+        logits, _ = predict(network, self.resources.train_images(training))
         if not bool(logits.isfinite().all()):
             raise self._diverged(number)
-        return (logits.argmax(1).cpu() == self.workspace.dataset(training).train_labels).numpy()
+        return (logits.argmax(1).cpu() == self.resources.images(training).train_labels).numpy()
 
-    def shadows(self) -> Iterator[tuple[np.ndarray, Network]]:
+    def shadow_models(self) -> Iterator[tuple[np.ndarray, Network]]:
         """Yield which images each model saw, `(n,)` boolean, and the model, trained now if its weights are not kept."""
-        labels = self.workspace.dataset(self.config.training()).train_labels
+        labels = self.resources.images(self.config.training()).train_labels
         for number, subset in enumerate(draw_subsets(self.config, len(labels))):
             yield subset, self.network(number, subset)
 
@@ -101,9 +101,9 @@ class SubsetModels:
         Raises:
             ConfigError: when its training diverged, because its answers then say nothing about memorization.
         """
-        training, seed = self.config.training(), derive_seed(self.config.seed, "subset", number)
+        training = self.config.training()
         key = subset_key(training, self.config.fraction, number)
-        model = train_afresh(training, self.workspace, key, np.flatnonzero(subset), seed)
+        model = train_afresh(training, self.resources, key, np.flatnonzero(subset))
         if model.facts["diverged_at"]:
             raise self._diverged(number)
         return model.network
@@ -114,11 +114,11 @@ class SubsetModels:
         return ConfigError(f"subset_model = {self.config.model!r}: number {number} diverged at {batch}: {remedy}")
 
 
-def memorization_scores(config: RunConfig, workspace: Workspace) -> np.ndarray:
+def memorization_scores(config: RunConfig, resources: Resources) -> np.ndarray:
     """Return the memorization scores of a run, `(n,)`: imported ones, or an estimate made here."""
     if not config.scores:
-        return filled(SubsetModels(config_for(config), workspace).record().arrays()["scores"])
-    record = workspace.store.load(config.scores)
+        return filled(SubsetModels(config_for(config), resources).record().arrays()["scores"])
+    record = resources.store.load(config.scores)
     if record.kind != ESTIMATE:
         remedy = "`repro records import-scores FILE` prints the id of some"
         raise reject("scores", config.scores, f"imported scores, not a run of kind {record.kind!r}", remedy)
@@ -127,13 +127,13 @@ def memorization_scores(config: RunConfig, workspace: Workspace) -> np.ndarray:
         if theirs and ours != theirs:
             raise reject("scores", config.scores, f"scores of {name} = {ours!r}, not of {theirs!r}", "import its own")
     scores = record.arrays()["scores"]
-    expected = len(workspace.dataset(config).train_labels)
+    expected = len(resources.images(config).train_labels)
     if len(scores) != expected:
         raise ConfigError(f"scores = {config.scores!r}: has {len(scores)} rows, {config.dataset} has {expected}")
     return filled(scores)
 
 
-def memorization_facts(config: RunConfig, workspace: Workspace) -> dict[str, Any]:
+def memorization_facts(config: RunConfig, resources: Resources) -> dict[str, Any]:
     """Return how far the scores behind a graded forget set can be trusted; nothing where none were estimated here.
 
     With `memorization_reliability` below 0.8 the grading by difficulty is unreliable; `memorization_ties` is the
@@ -141,5 +141,5 @@ def memorization_facts(config: RunConfig, workspace: Workspace) -> dict[str, Any
     """
     if config.scores or not forget_set(config.difficulty).graded:
         return {}
-    found = SubsetModels(config_for(config), workspace).record().result
+    found = SubsetModels(config_for(config), resources).record().result
     return {f"memorization_{name}": found[name] for name in ("reliability", "ties")}

@@ -11,8 +11,8 @@ from empirical.augmentation.augment import augmentation
 from empirical.data.forget import Split
 from empirical.data.images import ImageSet
 from empirical.models.network import Network
-from empirical.registry import dataset, forget_set, load, needs_shadows
-from empirical.settings.rule_labels import parse_legs
+from empirical.registry import dataset, forget_set, load, needs_shadow_models
+from empirical.settings.rule_labels import parse_rule_schedule
 from empirical.settings.run_config import ONE_LOSS, RunConfig
 from empirical.training.batches import row_sets
 from empirical.training.rules import RuleContext, build_rule, method_rule
@@ -31,7 +31,9 @@ def build_method(config: RunConfig) -> Method:
     """
     method: Any = load("methods", config.method)
     if not hasattr(method, "__dataclass_fields__"):
-        raise reject("method", config.method, "a dataclass with segments and loss, see empirical/methods/")
+        raise reject("method", config.method, "a dataclass with phases and loss, see empirical/methods/")
+    if not hasattr(method, "phases") and hasattr(method, "segments"):  # the older name, in users' packages
+        method.phases = method.segments
     known = {"alpha": config.alpha, "epochs": config.epochs} | config.fidelity.of_methods(config.dataset)
     shared = {field.name: known[field.name] for field in fields(method) if field.name in known}
     return build(method, shared | config.method_settings, where="method_options")
@@ -46,7 +48,7 @@ def check_run(config: RunConfig) -> None:
     method, context = build_method(config), RuleContext(list, config.fidelity)
 
     def parts(schedule: str) -> set[str]:
-        legs = parse_legs(schedule, config.pretrain_epochs)
+        legs = parse_rule_schedule(schedule, config.pretrain_epochs)
         return {part for label, _ in legs for part in build_rule(label, context).parts}
 
     for field, schedule in {"pretrain": config.pretrain, "retrain": config.retrain_rule}.items():
@@ -56,9 +58,9 @@ def check_run(config: RunConfig) -> None:
         allowed = "a rule of one loss (sgd, sam-..., asam-..., masked-...)"
         raise reject("rule", config.rule, allowed, f"{config.method} has no separate retain and forget loss")
     estimates, graded = dataset(config.dataset).estimates, forget_set(config.difficulty).graded
-    if needs_shadows(config.metrics) and (config.scores or not estimates):
-        name = next(name for name in config.metrics if needs_shadows([name]))
-        remedy = "its shadows are the subset models of scores estimated here, not imported"
+    if needs_shadow_models(config.metrics) and (config.scores or not estimates):
+        name = next(name for name in config.metrics if needs_shadow_models([name]))
+        remedy = "its shadow models are the subset models of scores that are estimated, not imported"
         raise reject("metrics", name, "left out", remedy)
     if graded and not estimates and not config.scores:
         remedy = f"`repro records import-scores FILE --dataset {config.dataset}` prints one; estimating would train "
@@ -85,11 +87,12 @@ def unlearning_stage(
     def mask() -> list[Tensor]:
         nonlocal seconds
         started = time.perf_counter()
-        found = group.tell(lambda: forget_mask(config, images, held, split, network))
+        found = group.broadcast(lambda: forget_mask(config, images, held, split, network))
         seconds += time.perf_counter() - started
         return [part.to(network.device) for part in found]
 
-    method, context = build_method(config), RuleContext(mask, config.fidelity)
+    method: Any = build_method(config)
+    context = RuleContext(mask, config.fidelity)
     rule = method_rule(method, build_rule(config.rule, context), context)
     settings = config.unlearning()
     sets = row_sets(images, settings, split.retain, split.forget, device=network.device)
@@ -98,18 +101,14 @@ def unlearning_stage(
         method, rule, sets, settings, held, augmentation(config, held.dtype), seed, frozen_copy(teacher),
         config.fidelity, group=group, mask_seconds=seconds,
     )  # fmt: skip
-    return _prepared(stage, network) if hasattr(method, "prepare") else stage
-
-
-def _prepared(stage: Stage, network: Network) -> Stage:
-    """Return the stage with what its method makes of the original before the first step, and what that took."""
-    method: Any = stage.method
+    if not hasattr(method, "prepare"):
+        return stage
     started = time.perf_counter()
-    start = Start(network, stage.rule, stage.sets, stage.images, stage.seed)
+    start = Start(network, rule, sets, held, seed)
     network.model.eval()
     made = method.prepare(start)
     network.model.train()
-    evaluated = start.evaluated if stage.group.first else 0  # every process makes the same; they add what they count
+    evaluated = start.evaluated if group.first else 0  # every process makes the same; they add what they count
     return replace(stage, prepared=made, evaluated=evaluated, seconds=time.perf_counter() - started)
 
 

@@ -73,7 +73,7 @@ def retrain_key(config: RunConfig, rows: str, rule: str = "") -> StageKey:
 
     Args:
         config: the run.
-        rows: digest of the retain rows; if they are not known yet, `forget_choice`.
+        rows: digest of the retain rows; if they are not known yet, `forget_set_digest`.
         rule: replaces the config's retraining rule.
     """
     rule = rule or config.retrain_rule
@@ -134,7 +134,7 @@ def _not_default(settings: Any, only: tuple[str, ...]) -> dict[str, Any]:
     return {field.name: value for field, value in named if value != field.default}
 
 
-def forget_choice(config: RunConfig) -> str:
+def forget_set_digest(config: RunConfig) -> str:
     """Return a digest of everything that determines a run's forget set, its memorization scores included."""
     chosen = ["data", "dataset", "dataset_options", "n_train", "difficulty", "forget_fraction", "forget_seed"]
     chosen += ["forget_class", "forget_index", "scores"]

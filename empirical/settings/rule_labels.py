@@ -57,7 +57,7 @@ def parse_rule(label: str, field: str = "rule") -> RuleSpec:
     return RuleSpec(name, rho=_radius(label, rest, field) if rest else facts.radius)
 
 
-def parse_legs(text: str, epochs: int, field: str = "rule") -> list[tuple[str, int]]:
+def parse_rule_schedule(text: str, epochs: int, field: str = "rule") -> list[tuple[str, int]]:
     """Return the rule labels of a schedule such as `sam-0.1:25, sgd`, each with its number of epochs, in order.
 
     Args:

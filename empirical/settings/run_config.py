@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from empirical.registry import known, rule
-from empirical.released import Fidelity, resolve
-from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
+from empirical.released import Fidelity, resolve_switches
+from empirical.settings.rule_labels import parse_options, parse_rule, parse_rule_schedule
 from repro.base.errors import ConfigError
 from repro.base.parts import settings_of_metrics
 from repro.base.settings import check, refuse_cost, reject, setting
@@ -207,7 +207,7 @@ class RunConfig:
         for field in ("rule", "pretrain", "retrain"):
             _check_rule(field, self)
         _ = self.data_settings, self.method_settings
-        resolve(self.preset, self.switches)
+        resolve_switches(self.preset, self.switches)
         _check_corruption(self.corruption)
         if self.dataset == "signal-noise" and self.augment != "none":
             raise reject("augment", self.augment, "none on signal-noise", "a shift would mix its patches")
@@ -219,7 +219,7 @@ class RunConfig:
     @property
     def fidelity(self) -> Fidelity:
         """The resolved discrepancy switches."""
-        return resolve(self.preset, self.switches)
+        return resolve_switches(self.preset, self.switches)
 
     @property
     def data_settings(self) -> dict[str, Any]:
@@ -258,7 +258,7 @@ class RunConfig:
             self.batch_parts, self.perturbation, self.sync_batchnorm,
         )  # fmt: skip
 
-    def labels(self) -> dict[str, Any]:
+    def tags(self) -> dict[str, Any]:
         """Return the settings by which a table groups this run."""
         shown = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed", "unlearn_seed", "alpha")
         more = ("forget_seed", "epochs", "lr", "optimizer", "mask_fraction", "corruption", "preset", "switches")
@@ -339,7 +339,7 @@ def _check_rule(field: str, config: RunConfig) -> None:
     if field == "rule" and config.method != "retrain":
         parse_rule(label, field)
         return
-    names = {parse_rule(entry, field).name for entry, _ in parse_legs(label, config.pretrain_epochs, field)}
+    names = {parse_rule(entry, field).name for entry, _ in parse_rule_schedule(label, config.pretrain_epochs, field)}
     if any(rule(name).forgets for name in names):
         why = "retraining has no forget set" if field == "rule" else "there is no forget set to train on"
         raise reject(field, label, ONE_LOSS, why)

@@ -109,7 +109,7 @@ def check_study(
     records = list(records)
     require_one_set(records, "not judged")
     known = [record for record in records if record.kind == "unlearn" and record.status == "ok"]
-    labels = [config.labels() for config in configs]
+    labels = [config.tags() for config in configs]
     return [_check_row(build(Expected, entry, where="expected"), known, labels) for entry in expected]
 
 

@@ -194,7 +194,7 @@ def largest_batch(config: RunConfig, memory: float) -> Fit | None:
     """Return the largest batch of a run's most demanding stage; None of a model that nobody has counted.
 
     `(0.9 memory - copies x weights) / (numbers kept for the way back x bytes each)`: an estimate, because libraries
-    take workspaces of their own and a compiler keeps less. NegGrad holds a forget image beside each retained one. One
+    take resources of their own and a compiler keeps less. NegGrad holds a forget image beside each retained one. One
     step is held at a time under either engine: graphs share a pool and let go of it before an eager step.
 
     Args:

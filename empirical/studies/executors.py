@@ -20,9 +20,9 @@ from pathlib import Path
 
 import torch
 
+from empirical.runs.resources import Resources
 from empirical.runs.run import compute_run
 from empirical.runs.unlearning import check_run
-from empirical.runs.workspace import Workspace
 from empirical.settings.keys import complete
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.base.ending import Ending, Stopped, end_with_parent
@@ -97,40 +97,40 @@ def run_groups(
     configs = [config for group in groups for config in group]
     for config in configs:
         check_run(config)
-    workspace = Workspace(store, runtime, deadline, patient=False)
+    resources = Resources(store, runtime, deadline, patient=False)
     if workers == 1:
-        return run_all(configs, workspace)
+        return run_all(configs, resources)
     # Workers get what is missing: each that finds every run there would load torch for nothing.
-    there = {id(config): _found(config, workspace) for config in configs}
+    there = {id(config): _found(config, resources) for config in configs}
     missing = [part for group in groups if (part := [config for config in group if not there[id(config)]])]
     count = min(workers, sum(map(len, missing)))
     report = (
-        _in_processes(missing, workspace, count)
+        _in_processes(missing, resources, count)
         if count > 1
-        else run_all([one for part in missing for one in part], workspace)
+        else run_all([one for part in missing for one in part], resources)
     )
     report.merge(GridReport(found=[identity for identity in there.values() if identity]))
     return report
 
 
-def _found(config: RunConfig, workspace: Workspace) -> str | None:
+def _found(config: RunConfig, resources: Resources) -> str | None:
     """Return the id of a run that the store has with every metric; what cannot be read is left to the run's attempt."""
     with suppress(ReproError, OSError):
-        config = workspace.identified(config)
-        found = workspace.store.find(workspace.runtime.kind, config)
-        return run_id(workspace.runtime.kind, config) if found is not None and complete(found, config) else None
+        config = resources.identified(config)
+        found = resources.store.find(resources.runtime.kind, config)
+        return run_id(resources.runtime.kind, config) if found is not None and complete(found, config) else None
     return None
 
 
 def run_all(
-    configs: list[RunConfig], workspace: Workspace,
+    configs: list[RunConfig], resources: Resources,
     tell: Callable[[RunConfig | None, GridReport], None] = lambda config, report: None,
 ) -> GridReport:  # fmt: skip
     """Compute the runs that nobody else has, one by one; after a failure the others go on, unless the disk is full.
 
     Args:
         configs: the runs, in the order in which they are tried.
-        workspace: store, runtime and deadline.
+        resources: store, runtime and deadline.
         tell: called with each run that begins, and with None and its report when it has ended or another process
             turned out to have it.
     """
@@ -140,7 +140,7 @@ def run_all(
         report = GridReport()
         tell(config, report)
         try:
-            run_one(config, workspace, report)
+            run_one(config, resources, report)
         finally:
             tell(None, report)
         whole.merge(report)
@@ -149,7 +149,7 @@ def run_all(
             raise Full
 
     try:
-        in_turn(configs, attempt, deadline=workspace.deadline)
+        in_turn(configs, attempt, deadline=resources.deadline)
     except Full:
         whole.interrupted = True
     except KeyboardInterrupt:
@@ -163,26 +163,26 @@ class Full(Exception):
     """The disk is full: no further run can be kept."""
 
 
-def run_one(config: RunConfig, workspace: Workspace, report: GridReport) -> None:
+def run_one(config: RunConfig, resources: Resources, report: GridReport) -> None:
     """Find or compute one run; an unexpected error becomes a `failed` record, which stays until it is retried.
 
     Raises:
         Held: when another process computes the run or one of its stages.
         Stopped: when the time is up and the run is not there.
     """
-    kind, identity = workspace.runtime.kind, run_id(workspace.runtime.kind, config)
+    kind, identity = resources.runtime.kind, run_id(resources.runtime.kind, config)
     try:
-        config = workspace.identified(config)
+        config = resources.identified(config)
         identity = run_id(kind, config)
-        found = workspace.store.find(kind, config)
+        found = resources.store.find(kind, config)
         if found is not None and complete(found, config):
             report.found.append(identity)
             return
-        if found is not None and found.status == "failed" and not _retried(found, workspace):
+        if found is not None and found.status == "failed" and not _retried(found, resources):
             raise ReproError(f"{found.result.get('error', 'failed before')}; try it again with --retry-failed")
-        if workspace.deadline is not None and time.time() >= workspace.deadline:
+        if resources.deadline is not None and time.time() >= resources.deadline:
             raise Stopped(0)
-        record, fresh = compute_run(config, workspace)
+        record, fresh = compute_run(config, resources)
     except Held:
         raise
     except ReproError as error:
@@ -190,28 +190,28 @@ def run_one(config: RunConfig, workspace: Workspace, report: GridReport) -> None
     except OSError as error:
         report.fails(identity, of_the_system(error))
     except Exception as error:  # noqa: BLE001 - any other error costs its own run only
-        report.fails(identity, save_failure(config, workspace, error))
+        report.fails(identity, save_failure(config, resources, error))
     else:
         (report.done if fresh else report.found).append(identity)
         report.diverged += [identity] * (fresh and record.status == "diverged")
 
 
-def _retried(failed: Record, workspace: Workspace) -> bool:
+def _retried(failed: Record, resources: Resources) -> bool:
     """Return whether a failed run is tried again: if that is asked for, once, whichever process does it."""
     ended = datetime.fromisoformat(failed.provenance["finished"]).timestamp()
-    return workspace.runtime.retry_failed and ended < workspace.since
+    return resources.runtime.retry_failed and ended < resources.since
 
 
-def save_failure(config: RunConfig, workspace: Workspace, error: Exception) -> ReproError:
+def save_failure(config: RunConfig, resources: Resources, error: Exception) -> ReproError:
     """Save an unexpected error with its traceback as the run's record, and return it as one line."""
     line = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    result = {"error": line, "traceback": "".join(traceback.format_exception(error)), "labels": config.labels()}
+    result = {"error": line, "traceback": "".join(traceback.format_exception(error)), "labels": config.tags()}
     with suppress(ReproError, OSError):  # what cannot be kept is still reported
-        config = workspace.identified(config)
-        found = workspace.store.find(workspace.runtime.kind, config)
+        config = resources.identified(config)
+        found = resources.store.find(resources.runtime.kind, config)
         if found is None or found.status == "failed":  # the numbers a run has already are worth more
-            provenance = workspace.provenance()
-            workspace.store.save(workspace.runtime.kind, config, result=result, status="failed", provenance=provenance)
+            provenance = resources.provenance()
+            resources.store.save(resources.runtime.kind, config, result=result, status="failed", provenance=provenance)
     return ReproError(line)
 
 
@@ -223,16 +223,16 @@ class Worker:
     """A process that computes the runs that nobody else has, and says which it begins and how each ended.
 
     Args:
-        workspace: store, runtime and deadline; the process builds an equal workspace.
+        resources: store, runtime and deadline; the process builds its own for the same store.
         configs: the runs, in the order in which it tries them.
     """
 
-    def __init__(self, workspace: Workspace, configs: list[RunConfig]) -> None:
+    def __init__(self, resources: Resources, configs: list[RunConfig]) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe(duplex=False)
-        self.workspace, self.configs = workspace, configs
+        self.resources, self.configs = resources, configs
         self.config: RunConfig | None = None  # what it has in hand
-        settings = (workspace.store.root, workspace.runtime, workspace.deadline, workspace.since)
+        settings = (resources.store.root, resources.runtime, resources.deadline, resources.since)
         self.process = context.Process(target=_work, args=(theirs, configs, *settings), daemon=True)
         self.process.start()
         theirs.close()  # so that its death is an end of file here
@@ -252,26 +252,26 @@ class Worker:
             self.process.kill()
 
 
-def one_a_gpu(workspace: Workspace, count: int) -> list[Workspace]:
-    """Return the workspaces of `count` workers, which share the GPUs in turn.
+def one_a_gpu(resources: Resources, count: int) -> list[Resources]:
+    """Return the resources of `count` workers, which share the GPUs in turn.
 
     The cores that decode images are divided among them.
     """
-    if workspace.device.type == "cuda" and not workspace.runtime.readers:
+    if resources.device.type == "cuda" and not resources.runtime.readers:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workspace = replace(workspace, runtime=replace(workspace.runtime, readers=max(1, cores // count)))
-    gpus = torch.cuda.device_count() if workspace.device.type == "cuda" and workspace.device.index is None else 0
+        resources = replace(resources, runtime=replace(resources.runtime, readers=max(1, cores // count)))
+    gpus = torch.cuda.device_count() if resources.device.type == "cuda" and resources.device.index is None else 0
     if gpus < 2:
-        return [workspace] * count
+        return [resources] * count
     devices = [f"cuda:{number % gpus}" for number in range(count)]
-    return [replace(workspace, runtime=replace(workspace.runtime, device=device)) for device in devices]
+    return [replace(resources, runtime=replace(resources.runtime, device=device)) for device in devices]
 
 
-def _in_processes(groups: Groups, workspace: Workspace, count: int) -> GridReport:
+def _in_processes(groups: Groups, resources: Resources, count: int) -> GridReport:
     """Return the report of several processes; each begins at another group, and one that dies is replaced."""
     configs, report = [config for group in groups for config in group], GridReport()
-    every = len({run_id(workspace.runtime.kind, config) for config in configs})  # one run may be asked for two metrics
-    pairs = zip(one_a_gpu(workspace, count), starts(groups, count), strict=True)
+    every = len({run_id(resources.runtime.kind, config) for config in configs})  # one run may be asked for two metrics
+    pairs = zip(one_a_gpu(resources, count), starts(groups, count), strict=True)
     crew = [Worker(one, configs[start:] + configs[:start]) for one, start in pairs]
     try:
         try:
@@ -280,7 +280,7 @@ def _in_processes(groups: Groups, workspace: Workspace, count: int) -> GridRepor
                 _hear(crew, report)
             # Processes that die before they come to a run are not replaced.
             if len(report.ended) < every and not report.interrupted:
-                report.merge(run_all(configs, workspace))
+                report.merge(run_all(configs, resources))
         except (KeyboardInterrupt, Stopped) as stopped:
             report.stops(stopped if isinstance(stopped, Stopped) else Stopped(signal.SIGINT))
             for worker in crew:
@@ -322,14 +322,14 @@ def _successor(worker: Worker, report: GridReport) -> Worker:
 
     It never tries that run, because a run that has numbers is not recorded as failed and would kill it, too.
     """
-    config, workspace = worker.config, worker.workspace
+    config, resources = worker.config, worker.resources
     assert config is not None
-    identity = run_id(workspace.runtime.kind, config)
+    identity = run_id(resources.runtime.kind, config)
     with suppress(ReproError):
-        identity = run_id(workspace.runtime.kind, workspace.identified(config))
+        identity = run_id(resources.runtime.kind, resources.identified(config))
     if identity not in report.ended:
-        report.fails(identity, save_failure(config, workspace, worker.killed()))
-    return Worker(workspace, [other for other in worker.configs if other != config])
+        report.fails(identity, save_failure(config, resources, worker.killed()))
+    return Worker(resources, [other for other in worker.configs if other != config])
 
 
 def _work(
@@ -345,7 +345,7 @@ def _work(
             connection.send((config, report, list(damage)))
             damage.clear()
 
-        workspace = Workspace(Store(root), runtime, deadline, patient=False, since=since)
-        report = run_all(configs, workspace, tell)
+        resources = Resources(Store(root), runtime, deadline, patient=False, since=since)
+        report = run_all(configs, resources, tell)
         tell(None, GridReport(interrupted=report.interrupted, signal=report.signal))
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # there is nothing left to end

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from empirical.metrics.pooled import Pool
-from empirical.registry import load, metric, needs_shadows
+from empirical.metrics.pooled import SeedArrays
+from empirical.registry import load, metric, needs_shadow_models
 from empirical.settings.keys import ROLE_STAGES, EvaluationKey, complete
 from empirical.settings.rule_labels import parse_value
 from empirical.settings.run_config import KIND, RunConfig, Runtime, config_for
@@ -124,7 +124,7 @@ def _passes_to_retrain(records: Sequence[Record], configs: Sequence[RunConfig], 
         }
         parents = record.result["parents"]
         passes = {parents[stage]: count for stage, count in stages.items() if stage in parents}
-        if needs_shadows(config.metrics):
+        if needs_shadow_models(config.metrics):
             passes |= {stage: count for (_, stage), count in subset_stages(config_for(config)).items()}
         found |= {stage: count for stage, count in passes.items() if store.find_model(stage) is None}
     return found
@@ -168,7 +168,7 @@ def _pooled(name: str, group: list[Record], store: Store, study: str) -> Record:
     key = EvaluationKey(name, metric(name).version, stages, parents[0]["forget_set"], settings=settings, pooled=True)
     if found := store.find_evaluation(key):
         return found
-    values = load("metrics", name)(Pool([record.arrays() for record in group]))
+    values = load("metrics", name)(SeedArrays([record.arrays() for record in group]))
     arrays = {key: value for key, value in values.items() if isinstance(value, np.ndarray)}
     labels = {key: value for key, value in group[0].result["labels"].items() if key not in SEEDS}
     numbers = {key: value for key, value in values.items() if key not in arrays}

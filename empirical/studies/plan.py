@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
-from empirical.registry import dataset, forget_set, method, metric, model_weights, needs_shadows, rule
-from empirical.settings.keys import again_key, forget_choice, pretrain_key, retrain_key, subset_key
-from empirical.settings.rule_labels import parse_legs, parse_rule
+from empirical.registry import dataset, forget_set, method, metric, model_weights, needs_shadow_models, rule
+from empirical.settings.keys import again_key, forget_set_digest, pretrain_key, retrain_key, subset_key
+from empirical.settings.rule_labels import parse_rule, parse_rule_schedule
 from empirical.settings.run_config import KIND, MemorizationConfig, RunConfig, Runtime, config_for
 from empirical.studies.cost import Rates, Work, hours_at, hours_together, pace_of
 from empirical.studies.finished import Finished
@@ -129,7 +129,7 @@ def work_name(what: str, kind: str, config: RunConfig) -> str:
 
 def _real_ids(row: StudyRow, parents: Mapping[str, str]) -> dict[str, str]:
     """Return the ids of a run's stages in its record by the names that a plan gives them."""
-    config, rows, found = row.config, forget_choice(row.config), {}
+    config, rows, found = row.config, forget_set_digest(row.config), {}
     if "unlearn" in parents:
         own = again_key(config, rows).id if config.method == "retrain" else work_name("unlearn", row.kind, config)
         found[own] = parents["unlearn"]
@@ -195,7 +195,7 @@ def _stages(config: RunConfig, finished: Finished) -> dict[Stage, float]:
     The rows of a forget set are unknown before its scores are, so the settings that choose them stand for them. With
     scores in the store or published, subset models are needed only by an attack that uses them as shadow models.
     """
-    rows, epochs = forget_choice(config), config.pretrain_epochs
+    rows, epochs = forget_set_digest(config), config.pretrain_epochs
     found: dict[Stage, float] = {}
     if not config.original:
         found["pretrain", pretrain_key(config).id] = passes_of(config.pretrain, epochs)
@@ -207,7 +207,7 @@ def _stages(config: RunConfig, finished: Finished) -> dict[Stage, float]:
         config_for(config),
         forget_set(config.difficulty).graded and not config.scores and not _unscored(config),
     )
-    if needs_shadows(config.metrics) or (graded and not finished.estimated(estimate)):
+    if needs_shadow_models(config.metrics) or (graded and not finished.estimated(estimate)):
         found |= subset_stages(estimate)
     return found
 
@@ -233,4 +233,4 @@ def own_passes(config: RunConfig) -> float:
 
 def passes_of(label: str, epochs: int) -> int:
     """Return the gradient evaluations of a stage under a rule or a schedule of rules, in passes over its data."""
-    return sum(count * cost_of(rule) for rule, count in parse_legs(label, epochs))
+    return sum(count * cost_of(rule) for rule, count in parse_rule_schedule(label, epochs))

@@ -49,11 +49,11 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Segment:
+class Phase:
     """A part of an epoch in which every step reads a batch of every stream.
 
     Attributes:
-        streams: rows by name; the first stream leads: the segment ends when it is used up, while the others repeat.
+        streams: rows by name; the first stream leads: the phase ends when it is used up, while the others repeat.
         cached: whether a repeating stream keeps its order and augmentation (D11).
     """
 
@@ -65,6 +65,9 @@ class Segment:
         """Steps until the leading stream is used up."""
         lead = next(iter(self.streams.values()))
         return -(-len(lead) // lead.batch_size)
+
+
+Segment = Phase  # its older name, for users' packages
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class Sets:
 
 @dataclass(frozen=True)
 class Order:
-    """The rows of a stream for a whole segment, in the order of the steps."""
+    """The rows of a stream for a whole phase, in the order of the steps."""
 
     index: Tensor
     labels: Tensor
@@ -93,14 +96,14 @@ class Order:
     draws: Tensor
     batch_size: int
 
-    def rows(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def inputs(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return row numbers, labels, forget flags and random numbers of a step."""
         cut = slice(step * self.batch_size, (step + 1) * self.batch_size)
         return self.index[cut], self.labels[cut], self.forget[cut], self.draws[cut]
 
     def batch(self, images: Tensor, step: int, own: slice = slice(None)) -> Examples:
         """Return the raw batch of a step, or only its rows `own`; no other image is read."""
-        index, *rest = (part[own] for part in self.rows(step))
+        index, *rest = (part[own] for part in self.inputs(step))
         picked = images[index.to(images.device)].to(index.device, non_blocking=True)
         return Examples(picked, *rest)
 
@@ -128,14 +131,14 @@ class Feed:
             self._orders, self._read = orders, self._readers(self._wanted(orders, number))
         self._next = number + 1
         images = next(self._read)
-        rest = {name: order.rows(number)[1:] for name, order in orders.items()}
+        rest = {name: order.inputs(number)[1:] for name, order in orders.items()}
         return {
             name: (images[name].to(self.device, non_blocking=True), *(part[self.own(len(part))] for part in parts))
             for name, parts in rest.items()
         }
 
     def _wanted(self, orders: Mapping[str, Order], start: int) -> list[dict[str, tuple[np.ndarray, Tensor | None]]]:
-        """Return rows and random numbers of every step from `start` on; this waits for the device, once per segment."""
+        """Return rows and random numbers of every step from `start` on; this waits for the device, once per phase."""
         here = {
             name: (order.index.cpu().numpy(), order.draws.cpu() if self.crops else None, order.batch_size)
             for name, order in orders.items()
@@ -170,13 +173,13 @@ class Arranger:
         """Return the CPU generator for a purpose such as `("epoch", 3, "forget")`."""
         return torch.Generator().manual_seed(derive_seed(self.seed, *names))
 
-    def arrange(self, segment: Segment, *names: object) -> dict[str, Order]:
-        """Return the order of the rows of every stream of a segment."""
-        steps = segment.steps
+    def arrange(self, phase: Phase, *names: object) -> dict[str, Order]:
+        """Return the order of the rows of every stream of a phase."""
+        steps = phase.steps
         orders = {}
-        for place, (name, rows) in enumerate(segment.streams.items()):
+        for place, (name, rows) in enumerate(phase.streams.items()):
             total = len(rows) if place == 0 else steps * min(rows.batch_size, len(rows))
-            orders[name] = self._order(rows, total, self.generator(*names, name), cached=segment.cached)
+            orders[name] = self._order(rows, total, self.generator(*names, name), cached=phase.cached)
         return orders
 
     def _order(self, rows: Rows, total: int, generator: torch.Generator, *, cached: bool) -> Order:

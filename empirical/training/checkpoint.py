@@ -28,19 +28,19 @@ class Pauses:
     """Decides when a stage writes a checkpoint and when it ends early.
 
     Attributes:
-        kept: place of the checkpoints.
+        checkpoints: place of the checkpoints.
         seconds: time between two checkpoints, in seconds; epochs: also write after so many epochs (0: never).
         deadline: when to end, in seconds since 1970, or None.
-        unkept: whether the weights are stored nowhere else; then the end of a long stage is written too.
+        only_copy: whether the weights are stored nowhere else; then the end of a long stage is written too.
         ending: receives the signals that end work early.
         written: time spent writing, in seconds.
     """
 
-    kept: Checkpoints
+    checkpoints: Checkpoints
     seconds: float = 300.0
     epochs: int = 0
     deadline: float | None = None
-    unkept: bool = False
+    only_copy: bool = False
     ending: Ending = field(default_factory=Ending.here)
     written: float = 0.0
     _last: float = field(default_factory=time.monotonic)
@@ -64,7 +64,7 @@ class Pauses:
             return
         started = time.monotonic()
         if group.first:
-            self.kept.write(state())
+            self.checkpoints.write(state())
         self._last = time.monotonic()
         self.written += self._last - started
         if reason is not None:
@@ -72,8 +72,8 @@ class Pauses:
 
     def finish(self, state: Callable[[], bytes], seconds: float) -> None:
         """Write the end of a stage, if it took longer than `seconds` and its weights are stored nowhere else."""
-        if self.unkept and seconds >= self.seconds:
-            self.kept.write(state())
+        if self.only_copy and seconds >= self.seconds:
+            self.checkpoints.write(state())
 
 
 def to_bytes(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], losses: list[Tensor], said: Any) -> bytes:

@@ -37,7 +37,7 @@ class Recording(NamedTuple):
 class Graphs(Protocol):
     """Records work on a device and replays it; tests have a version that needs no GPU."""
 
-    def run(self, work: Callable[[], Tensor]) -> Tensor: ...
+    def execute(self, work: Callable[[], Tensor]) -> Tensor: ...
 
     def capture(self, work: Callable[[], Tensor]) -> Recording: ...
 
@@ -58,7 +58,7 @@ class CudaGraphs:
         self.stream = torch.cuda.Stream(device)
         self.pool = torch.cuda.graph_pool_handle()
 
-    def run(self, work: Callable[[], Tensor]) -> Tensor:
+    def execute(self, work: Callable[[], Tensor]) -> Tensor:
         """Do the work on the side stream, in order with everything before and after it."""
         self.stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self.stream):
@@ -130,7 +130,7 @@ class GraphRunner:
         self.captured: dict[tuple[tuple[str, int], ...], Captured] = {}
 
     def __call__(self, orders: Mapping[str, Order], number: int) -> Tensor:
-        """Take step `number` of a segment and return its loss on the device."""
+        """Take step `number` of a phase and return its loss on the device."""
         inputs = self.fetch(orders, number)
         sizes = {name: len(parts[0]) for name, parts in inputs.items()}
         captured = self.captured.setdefault(tuple(sizes.items()), Captured())
@@ -155,7 +155,7 @@ class GraphRunner:
             self.graphs.release()
         captured.eager_steps += 1
         with self._preparing() if captured.eager_steps == 1 else nullcontext():
-            return self.graphs.run(lambda: self._step(inputs))
+            return self.graphs.execute(lambda: self._step(inputs))
 
     def _capture(self, captured: Captured, inputs: Inputs) -> Recording:
         """Record the step on its own buffers, and count the examples of a replay."""

@@ -75,7 +75,7 @@ class Observer:
         if network.device.type == "cuda":
             torch.cuda.synchronize(network.device)  # the time of pending steps is training time
         started = time.perf_counter()
-        if not finite(self.step):  # it would predict the first class everywhere and seem to have forgotten
+        if not weights_are_finite(self.step):  # it would predict the first class everywhere and seem to have forgotten
             return
         row = {"progress": epoch + done / total, "gradient_evaluations": self.step.logits.evaluated}
         self.rows.append(row | dict(self.observe(network, row["progress"])))
@@ -88,7 +88,7 @@ class Observer:
         return {"accuracies": rows} if rows else {}
 
 
-def finite(step: Step) -> bool:
+def weights_are_finite(step: Step) -> bool:
     """Return whether all weights that a step trains are finite."""
     return all(bool(weight.isfinite().all()) for weight in step.weights)
 
@@ -111,7 +111,7 @@ def learning_rate(recipe: Hyperparameters, epoch: int, progress: float) -> float
 
 
 def make_runner(step: Step, engine: str, graphs: Graphs | None = None) -> Runner:
-    """Return a function that takes the steps of a segment: by CUDA graphs if possible and wanted, else from Python."""
+    """Return a function that takes the steps of a phase: by CUDA graphs if possible and wanted, else from Python."""
     stage, network = step.stage, step.network
     images: Any = stage.images
 
@@ -130,12 +130,12 @@ def make_runner(step: Step, engine: str, graphs: Graphs | None = None) -> Runner
         if engine == "graph" and stage.group.size == 1:
             graphs = graphs or CudaGraphs(network.device)
     if engine == "graph" and stage.group.size == 1 and graphs is not None:  # graphs hold no exchange of processes
-        fetch = feed or (lambda orders, number: {name: order.rows(number) for name, order in orders.items()})
+        fetch = feed or (lambda orders, number: {name: order.inputs(number) for name, order in orders.items()})
         held = None if read else images
         return GraphRunner(step, held, fetch=fetch, graphs=graphs)
 
     def eager(orders: Mapping[str, Order], number: int) -> Tensor:
-        sizes = {name: len(order.rows(number)[0]) for name, order in orders.items()}
+        sizes = {name: len(order.inputs(number)[0]) for name, order in orders.items()}
         odd = any(sizes[name] < order.batch_size for name, order in orders.items())
         if feed is not None:
             batch = {name: Examples(*parts) for name, parts in feed(orders, number).items()}
@@ -179,24 +179,24 @@ def fit(
     """
     prepare_together(network, stage)
     step = Step(network, stage)
-    session = Session(step, Observer(step, observe), pauses, tell, Log(ran=step.ran))
+    training = Training(step, Observer(step, observe), pauses, tell, Log(ran=step.ran))
     parts = pauses.ending.at_checkpoints() if pauses else nullcontext()
     # Random numbers of the model itself, such as dropout, also follow from the stage.
     with drawing_from(derive_seed(stage.seed, "model", stage.group.rank)), one_image_refused(stage), parts:
-        session.resume()
+        training.resume()
         network.model.train()
         runner = make_runner(step, engine, graphs)
-        while not session.done:
-            if session.epoch in stage.later:
-                step.set_rule(stage.later[session.epoch])
+        while not training.done:
+            if training.epoch in stage.later:
+                step.set_rule(stage.later[training.epoch])
                 # A captured step belongs to the previous rule.
                 runner = make_runner(step, engine, graphs)
-            _epoch(session, runner)
-    session.finish()
+            _epoch(training, runner)
+    training.finish()
     normalize_alone(network, stage)
     for weight in step.weights:
         weight.grad = None  # the gradients of a captured step lie in the graph's memory
-    return session.log
+    return training.log
 
 
 def refuse_empty_parts(stage: Stage) -> None:
@@ -208,8 +208,8 @@ def refuse_empty_parts(stage: Stage) -> None:
     Raises:
         ConfigError: naming the smallest batch.
     """
-    for segment in stage.method.segments(stage.sets, 0, torch.Generator()):
-        for place, rows in enumerate(segment.streams.values()):
+    for phase in stage.method.phases(stage.sets, 0, torch.Generator()):
+        for place, rows in enumerate(phase.streams.values()):
             full = min(rows.batch_size, len(rows))
             smallest = len(rows) % full or full if place == 0 else full  # the others repeat, so their batches are full
             if smallest < stage.recipe.batch_parts:
@@ -249,7 +249,7 @@ def one_image_refused(stage: Stage) -> Iterator[None]:
 
 
 @dataclass
-class Session:
+class Training:
     """The progress of a stage: all that is needed to resume it, besides its config and its model.
 
     Attributes:
@@ -303,7 +303,7 @@ class Session:
         """Close the log; infinite weights after the last step are a divergence too."""
         self.log.seconds = self.seconds()
         self.log.seconds_preparing += self.step.preparing
-        if self.log.diverged_at is None and not finite(self.step):
+        if self.log.diverged_at is None and not weights_are_finite(self.step):
             self.log.diverged_at = {"epoch": self.epoch, "step": 0}
         if self.pauses is not None and self.step.stage.group.first:
             self.pauses.finish(self.state, self.log.seconds)
@@ -320,9 +320,9 @@ class Session:
         return to_bytes(self.step.network.model, self.step.optimizers, self.losses, said)
 
     def resume(self) -> None:
-        """Continue from the newest checkpoint, if it was written with (or without) an observer, as this session has."""
+        """Continue from the newest checkpoint, unless only one of the two trainings has an observer."""
         pauses = self.pauses
-        data = self.step.stage.group.tell(pauses.kept.latest) if pauses else None
+        data = self.step.stage.group.broadcast(pauses.checkpoints.latest) if pauses else None
         said = described(data).get("said") if data else None
         if data is None or said is None or said["observed"] != (self.observer.observe is not None):
             return
@@ -337,21 +337,21 @@ class Session:
         self._started -= said["seconds"]
 
 
-def _epoch(session: Session, runner: Runner) -> None:
+def _epoch(training: Training, runner: Runner) -> None:
     """Take the remaining steps of an epoch."""
-    step, stage, epoch = session.step, session.step.stage, session.epoch
+    step, stage, epoch = training.step, training.step.stage, training.epoch
     arranger = Arranger(stage.seed, stage.augment.columns, step.network.device)
     step.epoch.fill_(epoch)
-    segments = stage.method.segments(stage.sets, epoch, arranger.generator("labels", epoch))
-    total = sum(segment.steps for segment in segments)
-    before = 0  # steps of earlier segments
-    for place, segment in enumerate(segments):
-        orders = arranger.arrange(segment, "epoch", epoch, place)
-        for number in range(len(session.losses) - before, segment.steps):
-            step.set_rate(learning_rate(stage.recipe, epoch, len(session.losses) / total))
-            session.took(runner(orders, number), total)
-        before += segment.steps
-    session.end_epoch()
+    phases = stage.method.phases(stage.sets, epoch, arranger.generator("labels", epoch))
+    total = sum(phase.steps for phase in phases)
+    before = 0  # steps of earlier phases
+    for place, phase in enumerate(phases):
+        orders = arranger.arrange(phase, "epoch", epoch, place)
+        for number in range(len(training.losses) - before, phase.steps):
+            step.set_rate(learning_rate(stage.recipe, epoch, len(training.losses) / total))
+            training.took(runner(orders, number), total)
+        before += phase.steps
+    training.end_epoch()
 
 
 def prepare_together(network: Network, stage: Stage) -> None:
@@ -369,5 +369,5 @@ def prepare_together(network: Network, stage: Stage) -> None:
         refuse_empty_parts(stage)
         network.replace_model(torch.nn.SyncBatchNorm.convert_sync_batchnorm(network.model))
     if group.size > 1:
-        own = group.tell(lambda: {name: tensor.cpu() for name, tensor in network.model.state_dict().items()})
+        own = group.broadcast(lambda: {name: tensor.cpu() for name, tensor in network.model.state_dict().items()})
         network.model.load_state_dict(own)

@@ -361,7 +361,7 @@ def mask_rule(rule: Rule, context: RuleContext) -> Rule:
     return inner if decays else Masked(inner, mask)
 
 
-def phases(rule: Rule, fidelity: Fidelity) -> tuple[Rule, ...]:
+def successive_rules(rule: Rule, fidelity: Fidelity) -> tuple[Rule, ...]:
     """Return the rules that step one after the other, each with its own optimizer.
 
     There is a single rule, except for branches with D5 "double": the released code steps on the retain part, then on

@@ -23,7 +23,7 @@ def forget_gradient(
     total = [torch.zeros_like(weight) for weight in weights]
     network.model.eval()
     for chunk in rows.split(batch_size):
-        scores = network.logits(network.prepare(images[chunk.to(images.device)].to(network.device)))
+        scores = network.logits(network.normalize(images[chunk.to(images.device)].to(network.device)))
         loss = F.cross_entropy(scores, labels[chunk].to(network.device), reduction="sum")
         add_(total, torch.autograd.grad(loss, weights, materialize_grads=True))
     network.model.train()

@@ -13,8 +13,8 @@ from empirical.augmentation.augment import Augment
 from empirical.models.network import Network, frozen_statistics
 from empirical.released import Fidelity
 from empirical.settings.run_config import Hyperparameters
-from empirical.training.batches import Examples, Rows, Segment, Sets
-from empirical.training.rules import Masked, Pieces, Rule, add_, phases
+from empirical.training.batches import Examples, Phase, Rows, Sets
+from empirical.training.rules import Masked, Pieces, Rule, add_, successive_rules
 from empirical.training.together import ALONE, Processes, cut
 
 
@@ -32,7 +32,7 @@ class Method(Protocol):
     @property
     def parts(self) -> tuple[str, ...]: ...
 
-    def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]: ...
+    def phases(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Phase]: ...
 
     def loss(self, part: str, batch: Mapping[str, Examples], logits: "Logits") -> Tensor: ...
 
@@ -101,7 +101,7 @@ class Start:
         for cut_out in range(0, len(rows), rows.batch_size):
             part = slice(cut_out, cut_out + rows.batch_size)
             images = self.images[rows.index[part].to(self.images.device)].to(self.network.device)
-            yield Examples(self.network.prepare(images), rows.labels[part], rows.forget[part], torch.empty(0))
+            yield Examples(self.network.normalize(images), rows.labels[part], rows.forget[part], torch.empty(0))
 
     def gradient(self, loss: Callable[[], Tensor], count: int) -> list[Tensor]:
         """Return what the rule makes of a loss of `count` examples."""
@@ -160,18 +160,18 @@ class Step:
         self.network = network
         self.stage = stage
         self.weights = network.parameters()
-        self.rules = phases(stage.rule, stage.fidelity)
+        self.rules = successive_rules(stage.rule, stage.fidelity)
         self.optimizers = [make_optimizer(stage.recipe, self.weights) for _ in self.rules]
         self.epoch = torch.zeros((), device=network.device, dtype=network.dtype)
         keep = stage.fidelity.forget_statistics == "keep"
         self.logits = Logits(network, stage.teacher, self.epoch, keep, stage.evaluated, stage.prepared)
         # Images on disk are cropped by the process that reads them; nothing else sees a whole image.
-        self.augment = stage.augment.after_reading() if getattr(stage.images, "ahead", False) else stage.augment
+        self.cropped = getattr(stage.images, "ahead", False)
         self.fixed = network.device.type != "cpu"  # use operations that a CUDA graph can record
         self.ran: dict[str, int] = {}
         self.preparing = 0.0
         self.parts = stage.recipe.batch_parts
-        self.own = stage.group.parts(self.parts)
+        self.own = stage.group.own_parts(self.parts)
 
     def count(self, how: str, *, odd: bool) -> None:
         """Count a step by how it ran; one of an odd batch size is never compiled."""
@@ -180,7 +180,7 @@ class Step:
 
     def set_rule(self, rule: Rule) -> None:
         """Continue with another rule and the same optimizer; its momentum stays."""
-        self.rules = phases(rule, self.stage.fidelity)
+        self.rules = successive_rules(rule, self.stage.fidelity)
 
     def set_rate(self, lr: float) -> None:
         """Set the learning rate in place, because a captured step reads it from the same memory."""
@@ -278,8 +278,9 @@ class Step:
         return found
 
     def _prepare(self, examples: Examples) -> Examples:
-        augmented = self.augment(examples.images, examples.draws, fixed=self.fixed)
-        return examples._replace(images=self.network.prepare(augmented))
+        augment = self.stage.augment
+        augmented = augment(examples.images, examples.draws, fixed=self.fixed, cropped=self.cropped)
+        return examples._replace(images=self.network.normalize(augmented))
 
     def _apply(self, rule: Rule, optimizer: torch.optim.Optimizer, grads: list[Tensor]) -> None:
         for weight, grad in zip(self.weights, grads, strict=True):

@@ -54,7 +54,7 @@ class Processes:
         for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
-    def tell(self, make: Callable[[], T]) -> T:
+    def broadcast(self, make: Callable[[], T]) -> T:
         """Return the result of `make` in the first process to all processes."""
         if self.size == 1:
             return make()
@@ -70,7 +70,7 @@ class Processes:
         dist.all_reduce(found, op=dist.ReduceOp.MAX)
         return int(found)
 
-    def parts(self, count: int) -> range:
+    def own_parts(self, count: int) -> range:
         """Return the numbers of this process's parts of a batch of `count` parts.
 
         Raises:
@@ -119,7 +119,7 @@ ALONE = Processes()
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Processes]:
+def torchrun_processes(device: str) -> Iterator[Processes]:
     """Join the processes that torchrun started, if any, and leave them at the end.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Annotated
 import torch.nn.functional as F
 
 from empirical.data.builtin import load_digits
-from empirical.training.batches import Segment
+from empirical.training.batches import Phase
 from empirical.training.rules import gradient
 from repro.base.parts import Term, method, metric, rule
 from repro.base.settings import check, limits_of, setting
@@ -23,8 +23,8 @@ class ForgetUniform:
     def __post_init__(self):
         check(self)
 
-    def segments(self, sets, epoch, generator):
-        return [Segment({"retain": sets.retain, "forget": sets.forget})]
+    def phases(self, sets, epoch, generator):
+        return [Phase({"retain": sets.retain, "forget": sets.forget})]
 
     def loss(self, part, batch, logits):
         if part == "all":
@@ -64,4 +64,4 @@ def load_upside_down(options, runtime):
 
 
 def every_twentieth(candidates):
-    return candidates.pool[::20]
+    return candidates.rows[::20]

@@ -64,9 +64,9 @@ class Metric:
         needs: metrics whose numbers it reads from `evaluation.result`.
         settings: fields of `RunConfig` it reads, except those that identify the stages.
         switches: fields of `Fidelity` it reads, except those that identify the stages.
-        pooled: whether it reads many runs that differ in their seeds only, as an `empirical.metrics.pooled.Pool`.
+        pooled: whether it reads many runs that differ in their seeds only, as an `empirical.metrics.pooled.SeedArrays`.
         reference: whether it compares with the retrained model; runs without a retrained model have no such number.
-        shadows: whether it reads the subset models of the memorization scores.
+        shadow_models: whether it reads the subset models of the memorization scores.
         looks: names of own settings whose product is the number of images from each of two sets that a model predicts.
         terms: what its numbers mean, for the glossary.
         own: its own settings by name: the keyword arguments of the function, which are also settings of a run.
@@ -79,7 +79,7 @@ class Metric:
     switches: tuple[str, ...] = ()
     pooled: bool = False
     reference: bool = False
-    shadows: bool = False
+    shadow_models: bool = False
     looks: tuple[str, ...] = ()
     terms: tuple[Term, ...] = ()
     own: Mapping[str, Own] = field(default_factory=dict)

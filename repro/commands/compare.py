@@ -17,7 +17,7 @@ from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, draw_f
 if TYPE_CHECKING:
     import numpy as np
 
-    from empirical.runs.workspace import Workspace
+    from empirical.runs.resources import Resources
     from empirical.settings.run_config import RunConfig
     from figures.tables.records import Records, Studies
     from theory.engine import Trajectory
@@ -107,12 +107,12 @@ def _bring_theory(name: str, studies: "Studies", store: Store) -> None:
     # A twin needs the theory at its setting.
     if twins := lacking_twins(Records([*made, *records.all], study=name)):
         store.ensure_writable()
-        from empirical.runs.workspace import Workspace
+        from empirical.runs.resources import Resources
         from empirical.settings.run_config import Runtime
 
-        workspace = Workspace(store, Runtime(device="cpu"))
+        resources = Resources(store, Runtime(device="cpu"))
         jobs = track(list(twins.items()), "theory on the networks' data")
-        made += [_twin(run, workspace, seed=seed, draw=draw) for (_, draw, seed, *_), run in jobs]
+        made += [_twin(run, resources, seed=seed, draw=draw) for (_, draw, seed, *_), run in jobs]
     store.list_more(name, made)
 
 
@@ -141,9 +141,9 @@ def _beside(key: str, run: Record, store: Store) -> Record:
     )  # fmt: skip
 
 
-def _twin(run: Record, workspace: "Workspace", *, seed: int, draw: int) -> Record:
+def _twin(run: Record, resources: "Resources", *, seed: int, draw: int) -> Record:
     """Keep the theory on the data, weights and batches of a run, or of the same run with another seed and draw."""
-    from empirical.runs.experiment import prepare
+    from empirical.runs.experiment import make_experiment
     from repro.commands.twin import twin
 
     data, own = str(run.config["dataset_options"]), run.result["labels"].get("draw", 0)
@@ -151,10 +151,10 @@ def _twin(run: Record, workspace: "Workspace", *, seed: int, draw: int) -> Recor
         data = f"{re.sub(DRAW, '', data)}, draw={draw}".strip(", ")
     other = replace(_config(run), seed=seed, dataset_options=data, data="")
     same = (seed, draw) == (run.config["seed"], own)
-    config = workspace.identified(_config(run) if same else other)
-    found = twin(prepare(config, workspace))
-    return workspace.store.save(
-        "twin", Twin(run_id(run.kind, config)), result=_facts(found) | {"labels": config.labels()}, status=found.status,
+    config = resources.identified(_config(run) if same else other)
+    found = twin(make_experiment(config, resources))
+    return resources.store.save(
+        "twin", Twin(run_id(run.kind, config)), result=_facts(found) | {"labels": config.tags()}, status=found.status,
         arrays={"curves": _curves(found)}, provenance=collect(study=str(run.provenance.get("study", ""))),
     )  # fmt: skip
 

@@ -75,12 +75,12 @@ def run(
     if not any(_given(context, name) for name in SEARCHED):
         config = as_searched(config)
     prepare_portable([config])
+    from empirical.runs.resources import Resources
     from empirical.runs.run import run as run_cell
-    from empirical.runs.workspace import Workspace
-    from empirical.training.together import joined
+    from empirical.training.together import torchrun_processes
 
-    with joined(runtime.device) as group:
-        record = run_cell(config, Store(store), workspace=Workspace(Store(store), runtime, group=group))
+    with torchrun_processes(runtime.device) as group:
+        record = run_cell(config, Store(store), resources=Resources(Store(store), runtime, group=group))
     if not group.first:
         return
     if json:
@@ -232,13 +232,13 @@ def memorization(
     """Estimate memorization scores with standard errors from models trained on random subsets."""
     Store(store).ensure_writable()
     prepare_portable([config])
+    from empirical.runs.resources import Resources
     from empirical.runs.subset_models import SubsetModels
-    from empirical.runs.workspace import Workspace
 
-    workspace = Workspace(Store(store), runtime)
-    workspace.take_device(portable=config.portable)
-    config = replace(config, data=workspace.identified(config.training()).data)
-    record = SubsetModels(config, workspace).record()
+    resources = Resources(Store(store), runtime)
+    resources.take_device(portable=config.portable)
+    config = replace(config, data=resources.identified(config.training()).data)
+    record = SubsetModels(config, resources).record()
     emit([{"number": name, "value": value} for name, value in record.result.items()], as_json=json)
     if not json:
         say(f"record: {record.run_id} (arrays: scores, errors, inside, correct)")
@@ -272,10 +272,10 @@ def import_scores(
     """Keep published memorization scores in the store, for --difficulty high --scores ID."""
     Store(store).ensure_writable()
     from empirical.runs.imports import import_scores as keep
-    from empirical.runs.workspace import Workspace
+    from empirical.runs.resources import Resources
 
     config = RunConfig(dataset=dataset, dataset_options=dataset_options)
-    record = keep(path, config, Workspace(Store(store), runtime))
+    record = keep(path, config, Resources(Store(store), runtime))
     say(f"kept {record.result['n']} scores: --scores {record.run_id}")
 
 

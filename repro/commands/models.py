@@ -40,18 +40,18 @@ def export_run(
 ) -> None:
     """Write a run's original, retrained and unlearned weights with a model card that plain torch can follow."""
     from empirical.exchange.models import export_models
-    from empirical.runs.workspace import Workspace
+    from empirical.runs.resources import Resources
     from repro.records.pack import readers
     from repro.records.record import pick, read_records
 
     record = pick(read_records(readers(Store(store)), KIND), run)
-    workspace = Workspace(Store(store), Runtime(device="cpu", data_root=data_root))
+    resources = Resources(Store(store), Runtime(device="cpu", data_root=data_root))
     if not to.startswith("hub:"):
-        for path in export_models(record, workspace, Path(to), force=force):
+        for path in export_models(record, resources, Path(to), force=force):
             say(str(path))
         return
     with tempfile.TemporaryDirectory() as folder:
-        export_models(record, workspace, Path(folder))
+        export_models(record, resources, Path(folder))
         upload(Path(folder), to.removeprefix("hub:"))
     say(f"uploaded {to.removeprefix('hub:')}")
 
@@ -99,15 +99,15 @@ def import_checkpoint(
     """Keep a checkpoint from elsewhere in the store, to unlearn from it: `repro run --original NAME`."""
     Store(store).ensure_writable()
     from empirical.exchange.models import import_model
-    from empirical.runs.workspace import Workspace
+    from empirical.runs.resources import Resources
 
     if not re.fullmatch(r"[\w.-]+", name):
         raise reject("--as", name, "letters, digits, dots and dashes")
     if not 0 < largest < math.inf:
         raise reject("--largest", largest, "> 0 GiB, a finite number")
     config = RunConfig(model=model, dataset=dataset, dataset_options=dataset_options, augment="none")
-    workspace = Workspace(Store(store), Runtime(data_root=data_root))
-    folder = import_model(path, config, workspace, name=name, largest=largest)
+    resources = Resources(Store(store), Runtime(data_root=data_root))
+    folder = import_model(path, config, resources, name=name, largest=largest)
     found = json_text.loads((folder / "provenance.json").read_bytes())["test_accuracy"]
     say(f"kept as {name} ({folder.name}); test accuracy here {found:.4f}")
     say(f"repro run --original {name} --model {model} --dataset {dataset} --retrain none")

@@ -13,7 +13,7 @@ from empirical.methods.retain import Retrain
 from empirical.models.others import NEURONS, SCALE, PatchCNN
 from empirical.runs.experiment import Experiment
 from empirical.runs.unlearning import build_method
-from empirical.settings.rule_labels import parse_legs, parse_rule
+from empirical.settings.rule_labels import parse_rule, parse_rule_schedule
 from empirical.settings.run_config import RunConfig
 from empirical.training.batches import Arranger, Sets, row_sets
 from empirical.training.step import Method
@@ -83,7 +83,7 @@ def theory_config(config: RunConfig, *, seeds: int = 1) -> TheoryConfig:
 
 def pretrain_legs(config: RunConfig) -> list[tuple[str, int]]:
     """Return the rules of a run's pretraining in order, each with its epochs."""
-    return parse_legs(config.pretrain, config.pretrain_epochs, "pretrain")
+    return parse_rule_schedule(config.pretrain, config.pretrain_epochs, "pretrain")
 
 
 def _in_units(label: str, rho_th: float) -> str:
@@ -133,7 +133,7 @@ def twin_orders(experiment: Experiment) -> Orders:
     """Return the batches that a network reads in pretraining and in unlearning, in the indices of its twin's draw."""
     config, images, split = experiment.config, experiment.images, experiment.split
     everything, _ = train_rows(config, images.train_labels.numpy())
-    device = experiment.workspace.device
+    device = experiment.resources.device
     whole = row_sets(images, config.pretraining(), everything, everything[:0], device=device)
     parts = row_sets(images, config.unlearning(), split.retain, split.forget, device=device)
     place = np.argsort(_order(experiment))
@@ -156,8 +156,8 @@ def _steps(method: Method, sets: Sets, seed: int) -> Iterator[np.ndarray]:
     """Yield the rows of each step, as `empirical.training.loop` reads them."""
     arranger = Arranger(seed, 0)
     for epoch in range(sets.epochs):
-        segments = method.segments(sets, epoch, arranger.generator("labels", epoch))
-        for number, segment in enumerate(segments):
-            orders = arranger.arrange(segment, "epoch", epoch, number)
-            for step in range(segment.steps):
-                yield np.concatenate([order.rows(step)[0].cpu().numpy() for order in orders.values()])
+        phases = method.phases(sets, epoch, arranger.generator("labels", epoch))
+        for number, phase in enumerate(phases):
+            orders = arranger.arrange(phase, "epoch", epoch, number)
+            for step in range(phase.steps):
+                yield np.concatenate([order.inputs(step)[0].cpu().numpy() for order in orders.values()])

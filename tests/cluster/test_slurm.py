@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from empirical.runs.workspace import Workspace
+from empirical.runs.resources import Resources
 from empirical.settings.keys import pretrain_key
 from empirical.settings.run_config import Runtime
 from empirical.studies.grid import run_grid
@@ -42,10 +42,10 @@ def alone(recipe: Path, folder: Path) -> dict[str, Any]:
 
 def hold_up(store: Store, recipe: Path, seed: int) -> ExitStack:
     """Hold the pretraining of a seed, so that no job can end before it is given back, however fast this machine is."""
-    workspace = Workspace(store, Runtime(device="cpu"))
+    resources = Resources(store, Runtime(device="cpu"))
     (first, *_) = [cell for cell in load_recipe(recipe).runs() if cell.seed == seed]
     held = ExitStack()
-    held.enter_context(store.lease(pretrain_key(workspace.identified(first)).id))
+    held.enter_context(store.lease(pretrain_key(resources.identified(first)).id))
     return held
 
 

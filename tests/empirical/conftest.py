@@ -1,4 +1,4 @@
-"""Shared by the network tests: one thread, small runs, and a workspace whose trained stages are reused."""
+"""Shared by the network tests: one thread, small runs, and resources whose trained stages are reused."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from empirical.runs.workspace import Workspace
+from empirical.runs.resources import Resources
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.records.store import Store
 
@@ -28,14 +28,14 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def workspace(store: Store) -> Workspace:
-    return Workspace(store, Runtime(device="cpu"))
+def resources(store: Store) -> Resources:
+    return Resources(store, Runtime(device="cpu"))
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace for tests that only read results: equal stages are trained once in the whole session."""
-    return Workspace(Store(Path(tmp_path_factory.mktemp("shared"))), Runtime(device="cpu"))
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Resources:
+    """Resources for tests that only read results: equal stages are trained once in the whole session."""
+    return Resources(Store(Path(tmp_path_factory.mktemp("shared"))), Runtime(device="cpu"))
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ PREPARED: dict[str, Any] = {
 
 
 def take_steps(config: RunConfig, method: Any = None) -> list[Tensor]:
-    """Take a step of each segment of an epoch on fake images, as the engine does; return the losses."""
+    """Take a step of each phase of an epoch on fake images, as the engine does; return the losses."""
     network, teacher = (network_of(config.model) for _ in range(2))
     method = method or build_method(config)
     context = RuleContext(
@@ -141,8 +141,8 @@ def take_steps(config: RunConfig, method: Any = None) -> list[Tensor]:
         step, losses = Step(network, stage), []
     with torch.device("cpu"):
         arranger = Arranger(0, augment.columns, GPU)
-        segments = method.segments(sets, 0, torch.Generator())
-        orders = [arranger.arrange(segment, "epoch", 0, place) for place, segment in enumerate(segments)]
+        phases = method.phases(sets, 0, torch.Generator())
+        orders = [arranger.arrange(phase, "epoch", 0, place) for place, phase in enumerate(phases)]
     randaugment._constant.cache_clear()
     if not orders:  # a method of no steps
         return [torch.zeros((), device=GPU)]

@@ -75,7 +75,7 @@ class ReplayOnCpu:
     def __init__(self) -> None:
         self.recordings: list[RecordedOps] = []
 
-    def run(self, work: Callable[[], Tensor]) -> Tensor:
+    def execute(self, work: Callable[[], Tensor]) -> Tensor:
         return work()
 
     def capture(self, work: Callable[[], Tensor]) -> Recording:

@@ -6,9 +6,9 @@ from torch import Tensor
 
 from empirical.metrics.evaluation import Evaluation
 from empirical.runs.evaluations import make_evaluation
-from empirical.runs.experiment import Experiment, Models, prepare, train_models, train_original
+from empirical.runs.experiment import Experiment, Models, make_experiment, train_models, train_original
+from empirical.runs.resources import Resources
 from empirical.runs.unlearning import forget_mask
-from empirical.runs.workspace import Workspace
 from empirical.settings.keys import evaluation_keys
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.recipe import Recipe
@@ -27,22 +27,22 @@ class TrainedRun(NamedTuple):
     models: Models
 
 
-def prepared(config: RunConfig, workspace: Workspace) -> Experiment:
-    return prepare(workspace.identified(config), workspace)
+def prepared(config: RunConfig, resources: Resources) -> Experiment:
+    return make_experiment(resources.identified(config), resources)
 
 
-def trained_run(config: RunConfig, workspace: Workspace) -> TrainedRun:
-    data = prepared(config, workspace)
+def trained_run(config: RunConfig, resources: Resources) -> TrainedRun:
+    data = prepared(config, resources)
     return TrainedRun(data, train_models(data))
 
 
-def evaluated(config: RunConfig, workspace: Workspace) -> Evaluation:
-    return make_evaluation(*trained_run(config, workspace))
+def evaluated(config: RunConfig, resources: Resources) -> Evaluation:
+    return make_evaluation(*trained_run(config, resources))
 
 
 def mask_of(data: Experiment) -> list[Tensor]:
     """Return the saliency mask of the original model."""
-    held, network = data.workspace.train_images(data.config), train_original(data).network.copy()
+    held, network = data.resources.train_images(data.config), train_original(data).network.copy()
     return forget_mask(data.config, data.images, held, data.split, network)
 
 

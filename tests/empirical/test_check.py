@@ -102,7 +102,7 @@ def test_an_own_run_is_judged_alone_and_not_filled_up_with_published_ones(store:
     cell, parents = build(RunConfig, published.config), published.result["parents"]
     poor = {name: store.save_evaluation(key, result={"tow": 0.25} if name == "tow" else {}).run_id
             for name, key in evaluation_keys(cell, parents).items()}  # fmt: skip
-    store.save("unlearn", cell, result={"labels": cell.labels(), "parents": parents}, evaluations=poor)
+    store.save("unlearn", cell, result={"labels": cell.tags(), "parents": parents}, evaluations=poor)
     found = CliRunner().invoke(app, ["check", "digits", "--store", str(store.root), "--json"])
     assert isinstance(found.exception, IntegrityError)
     rows = {row["where"]: row for row in json.loads(found.stdout)}

@@ -15,8 +15,8 @@ from empirical.methods.retain import Retrain
 from empirical.models.network import Network
 from empirical.models.resnet import Classifier
 from empirical.released import resolve
+from empirical.runs.resources import Resources
 from empirical.runs.subset_models import SubsetModels
-from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import MemorizationConfig, Runtime
 from empirical.training.checkpoint import Pauses, described, from_bytes, to_bytes
 from empirical.training.loop import Log, fit
@@ -211,8 +211,8 @@ def test_states_are_written_by_time_and_by_epochs(tmp_path: Path) -> None:
 def test_the_end_of_a_long_stage_that_is_kept_nowhere_else_is_a_checkpoint(tmp_path: Path) -> None:
     kept = Checkpoints(tmp_path)
     first, again = original(), original()
-    log = fit(first, make_stage(METHODS["finetune"]), pauses=Pauses(kept, seconds=0, unkept=True))
-    found = fit(again, make_stage(METHODS["finetune"]), pauses=Pauses(kept, seconds=1e9, unkept=True))
+    log = fit(first, make_stage(METHODS["finetune"]), pauses=Pauses(kept, seconds=0, only_copy=True))
+    found = fit(again, make_stage(METHODS["finetune"]), pauses=Pauses(kept, seconds=1e9, only_copy=True))
     assert same(first, again)
     assert (told(found), found.resumed) == (told(log), 1)
     assert found.seconds >= log.seconds > 0, "the time of the process before is part of it"
@@ -249,7 +249,7 @@ def test_subset_models_resume_bit_for_bit_and_leave_no_checkpoint(
     config = MemorizationConfig(
         dataset=run.dataset, dataset_options=run.dataset_options, subsets=4, epochs=2, batch_size=16
     )
-    whole, cut = (Workspace(Store(tmp_path / name), Runtime(device="cpu")) for name in ("whole", "cut"))
+    whole, cut = (Resources(Store(tmp_path / name), Runtime(device="cpu")) for name in ("whole", "cut"))
     expected = SubsetModels(config, whole).record()
     real = cut.pauses
     for _ in range(3):
@@ -266,7 +266,7 @@ def test_subset_models_resume_bit_for_bit_and_leave_no_checkpoint(
     assert not list((cut.store.root / "checkpoints").iterdir())
     assert [folder.name for folder in cut.store.models()] == [folder.name for folder in whole.store.models()]
     for folder in cut.store.models():
-        known = [workspace.store.read_model(folder.name) for workspace in (cut, whole)]
+        known = [resources.store.read_model(folder.name) for resources in (cut, whole)]
         assert known[0]
         assert known[1]
         assert known[0][0] == known[1][0]

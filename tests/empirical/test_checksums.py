@@ -5,8 +5,8 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save
 
+from empirical.runs.resources import Resources
 from empirical.runs.run import run
-from empirical.runs.workspace import Workspace
 from empirical.settings.keys import pretrain_key
 from empirical.settings.run_config import Runtime
 from repro.records.record import Record
@@ -20,11 +20,11 @@ def weights_file(record: Record, store: Store, stage: str) -> Path:
     return store.root / "models" / record.result["parents"][stage] / "weights.safetensors"
 
 
-def test_a_record_names_the_weights_it_is_about(small: Small, workspace: Workspace) -> None:
+def test_a_record_names_the_weights_it_is_about(small: Small, resources: Resources) -> None:
     """Anybody can compare: the checksum is the beginning of the file's sha256."""
-    record = run(small(), workspace.store, workspace=workspace)
+    record = run(small(), resources.store, resources=resources)
     for stage in ("pretrain", "retrain", "unlearn"):
-        file = weights_file(record, workspace.store, stage).read_bytes()
+        file = weights_file(record, resources.store, stage).read_bytes()
         assert record.result["parents"][f"{stage}_checksum"] == hashlib.sha256(file).hexdigest()[:16]
 
 
@@ -38,7 +38,7 @@ def test_weights_that_are_not_kept_have_a_checksum_too(small: Small, store: Stor
 
 def test_numbers_of_other_weights_are_measured_again(small: Small, store: Store) -> None:
     """The original is trained anew elsewhere: its id is the same, its weights and its accuracy are others."""
-    config = Workspace(store, Runtime()).identified(small())
+    config = Resources(store, Runtime()).identified(small())
     first = run(config, store, CPU)
     weights = {name: 0 * tensor for name, tensor in load_file(weights_file(first, store, "pretrain")).items()}
     store.save_model(pretrain_key(config), save(weights), {})

@@ -13,7 +13,7 @@ from PIL import Image
 from empirical.data.builtin import SignalNoise
 from empirical.data.images import ImageSet, load_dataset, stratified_subset
 from empirical.data.stream import StreamedImages
-from empirical.runs.workspace import Workspace
+from empirical.runs.resources import Resources
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 from repro.records.store import Store
@@ -166,10 +166,10 @@ def test_folders_of_one_process_are_told_apart_by_their_options(tmp_path: Path, 
     (tmp_path / "pets").rename(tmp_path / "others")
     folder(tmp_path)
     (tmp_path / "pets" / "train" / "cat" / "0.png").write_bytes(png(77, 0, (24, 24)))
-    workspace = Workspace(store, Runtime(device="cpu", data_root=str(tmp_path)))
+    resources = Resources(store, Runtime(device="cpu", data_root=str(tmp_path)))
     configs = [RunConfig(dataset="folder", dataset_options=f"folder={name}, size=16") for name in ("pets", "others")]
-    assert len({workspace.identified(config).data for config in configs} - {""}) == 2
-    shown = [workspace.dataset(config).train_images[0] for config in configs]
+    assert len({resources.identified(config).data for config in configs} - {""}) == 2
+    shown = [resources.images(config).train_images[0] for config in configs]
     assert not torch.equal(shown[0], shown[1])
 
 

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from empirical.runs import stages
+from empirical.runs.resources import Resources
 from empirical.runs.run import compute_run, run
 from empirical.runs.subset_models import SubsetModels
-from empirical.runs.workspace import Workspace
 from empirical.settings.keys import pretrain_key, subset_key
 from empirical.settings.run_config import RunConfig, Runtime, config_for
 from empirical.studies import executors
@@ -45,10 +45,10 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException, seed: int = 1
     """Let the cell of one seed end in an error."""
     real = executors.compute_run
 
-    def compute(config: RunConfig, workspace: Workspace) -> Any:
+    def compute(config: RunConfig, resources: Resources) -> Any:
         if config.seed == seed:
             raise error
-        return real(config, workspace)
+        return real(config, resources)
 
     monkeypatch.setattr(executors, "compute_run", compute)
 
@@ -58,7 +58,7 @@ def untimed(record: Record) -> dict[str, Any]:
 
 
 def compute_all(cells: list[RunConfig], store: Store, runtime: Runtime = CPU, **more: Any) -> GridReport:
-    return run_all(cells, Workspace(store, runtime, **more))
+    return run_all(cells, Resources(store, runtime, **more))
 
 
 def test_an_error_nobody_expected_is_a_failed_record_and_the_rest_goes_on(
@@ -247,7 +247,7 @@ def test_a_run_that_kills_its_process_is_tried_once_by_each_and_the_others_are_c
     compute_all(cells, store)
     asked, tried = [replace(cell, metrics=("accuracy", "tow")) for cell in cells], []
 
-    def dying(workspace: Workspace, configs: list[RunConfig]) -> Any:
+    def dying(resources: Resources, configs: list[RunConfig]) -> Any:
         connection, theirs = multiprocessing.Pipe(duplex=False)
         tried.extend(configs[:1])
         assert len(tried) < 20
@@ -255,7 +255,7 @@ def test_a_run_that_kills_its_process_is_tried_once_by_each_and_the_others_are_c
         theirs.close()
         killed = executors.Killed("its process was killed")
         return SimpleNamespace(
-            connection=connection, config=None, workspace=workspace, configs=configs, killed=lambda: killed,
+            connection=connection, config=None, resources=resources, configs=configs, killed=lambda: killed,
             end=lambda: None,
         )  # fmt: skip
 
@@ -304,7 +304,7 @@ class Elsewhere:
 
 
 def identity(cell: RunConfig, store: Store) -> str:
-    return run_id("unlearn", Workspace(store, CPU).identified(cell))
+    return run_id("unlearn", Resources(store, CPU).identified(cell))
 
 
 @pytest.fixture
@@ -326,14 +326,14 @@ def test_a_cell_that_another_process_has_comes_last_and_is_found(
 def test_a_cell_that_appears_between_the_look_and_the_lease_is_found(
     cells: list[RunConfig], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, other = Workspace.lease, Store(store.root)
+    real, other = Resources.lease, Store(store.root)
 
-    def lease(workspace: Workspace, name: str) -> Any:
-        if name == identity(cells[0], store) and workspace.store is store:
+    def lease(resources: Resources, name: str) -> Any:
+        if name == identity(cells[0], store) and resources.store is store:
             run(cells[0], other, CPU)
-        return real(workspace, name)
+        return real(resources, name)
 
-    monkeypatch.setattr(Workspace, "lease", lease)
+    monkeypatch.setattr(Resources, "lease", lease)
     report = compute_all(cells[:1], store)
     assert (report.done, len(report.found)) == ([], 1)
 
@@ -342,7 +342,7 @@ def test_cells_whose_stage_another_process_trains_come_after_those_of_another_st
     small: Small, store: Store, elsewhere: Elsewhere
 ) -> None:
     cells = [small(metrics=("accuracy",), seed=seed, rule=rule) for seed in (0, 1) for rule in ("sgd", "sam-0.1")]
-    known = Workspace(store, CPU).identified(cells[0])
+    known = Resources(store, CPU).identified(cells[0])
     elsewhere.hold(pretrain_key(known).id)
     report = compute_all(cells, store, patient=False)
     assert report.done == [identity(cell, store) for cell in [*cells[2:], *cells[:2]]]
@@ -352,10 +352,10 @@ def test_a_stage_that_nobody_has_is_trained_while_another_process_trains_its_nei
     cells: list[RunConfig], store: Store, elsewhere: Elsewhere
 ) -> None:
     """Two processes share a single cell: one pretrains, the other trains the reference."""
-    workspace = Workspace(store, CPU, patient=False)
-    elsewhere.hold(pretrain_key(workspace.identified(cells[0])).id)
+    resources = Resources(store, CPU, patient=False)
+    elsewhere.hold(pretrain_key(resources.identified(cells[0])).id)
     with pytest.raises(leases.Held):
-        compute_run(workspace.identified(cells[0]), workspace)
+        compute_run(resources.identified(cells[0]), resources)
     stages = [json.loads((path / "config.json").read_text())["config"]["stage"] for path in store.models()]
     assert stages == ["retrain"]
 
@@ -364,14 +364,14 @@ def test_no_unlearning_is_lost_to_a_reference_in_other_hands(
     cells: list[RunConfig], store: Store, elsewhere: Elsewhere
 ) -> None:
     """The weights of an unlearning that is not kept exist once: what the cell needs besides is asked for before."""
-    workspace = Workspace(store, replace(CPU, keep_models=False), patient=False)
-    config = workspace.identified(cells[0])
-    elsewhere.hold(prepared(config, Workspace(Store(store.root.with_name("other")), CPU)).retrain_key().id)
+    resources = Resources(store, replace(CPU, keep_models=False), patient=False)
+    config = resources.identified(cells[0])
+    elsewhere.hold(prepared(config, Resources(Store(store.root.with_name("other")), CPU)).retrain_key().id)
     trained: list[str] = []
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(stages, "fit", lambda *args, **more: trained.append("a stage") or fit(*args, **more))
         with pytest.raises(leases.Held):
-            compute_run(config, workspace)
+            compute_run(config, resources)
     assert trained == ["a stage"]  # the original
 
 
@@ -385,8 +385,8 @@ def test_the_time_limit_ends_a_wait_for_another_process(cells: list[RunConfig], 
 def test_subset_models_in_other_hands_come_last_and_what_is_known_is_not_computed_again(
     small: Small, store: Store, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace = Workspace(store, CPU, patient=False)
-    estimate = config_for(workspace.identified(small(difficulty="high")))
+    resources = Resources(store, CPU, patient=False)
+    estimate = config_for(resources.identified(small(difficulty="high")))
     elsewhere.hold(subset_key(estimate.training(), estimate.fraction, 0).id)
     order: list[int] = []
     real = SubsetModels.correct
@@ -398,30 +398,30 @@ def test_subset_models_in_other_hands_come_last_and_what_is_known_is_not_compute
 
     monkeypatch.setattr(SubsetModels, "correct", correct)
     with pytest.raises(leases.Held):
-        SubsetModels(estimate, workspace).record()
+        SubsetModels(estimate, resources).record()
     elsewhere.end()
-    record = SubsetModels(estimate, workspace).record()
+    record = SubsetModels(estimate, resources).record()
     assert order == [1, 2, 3, 0]
-    alone = SubsetModels(estimate, Workspace(Store(store.root.with_name("alone")), CPU)).record()
+    alone = SubsetModels(estimate, Resources(Store(store.root.with_name("alone")), CPU)).record()
     assert (record.arrays()["correct"] == alone.arrays()["correct"]).all()
 
 
 def test_workers_take_the_visible_gpus_in_turn(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    workspace = Workspace(store, Runtime(device="cuda"))
+    resources = Resources(store, Runtime(device="cuda"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    assert [one.device for one in one_a_gpu(workspace, 4)] == [torch.device("cuda", n) for n in (0, 1, 2, 0)]
-    assert processes(workspace.runtime) == 3
+    assert [one.device for one in one_a_gpu(resources, 4)] == [torch.device("cuda", n) for n in (0, 1, 2, 0)]
+    assert processes(resources.runtime) == 3
     assert processes(Runtime(device="cuda:2")) == 1
-    chosen = Workspace(store, Runtime(device="cuda:2"))
+    chosen = Resources(store, Runtime(device="cuda:2"))
     assert [one.device for one in one_a_gpu(chosen, 2)] == [torch.device("cuda", 2)] * 2
     with pytest.raises(MissingDataError, match="cuda:2"):
-        _ = Workspace(store, Runtime(device="cuda:3")).device
+        _ = Resources(store, Runtime(device="cuda:3")).device
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(12)), raising=False)
-    assert [one.runtime.readers for one in one_a_gpu(workspace, 4)] == [3] * 4, "cores are shared by processes"
+    assert [one.runtime.readers for one in one_a_gpu(resources, 4)] == [3] * 4, "cores are shared by processes"
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert [one.device for one in one_a_gpu(workspace, 2)] == [torch.device("cuda")] * 2
-    assert [one.device for one in one_a_gpu(Workspace(store, CPU), 2)] == [torch.device("cpu")] * 2
+    assert [one.device for one in one_a_gpu(resources, 2)] == [torch.device("cuda")] * 2
+    assert [one.device for one in one_a_gpu(Resources(store, CPU), 2)] == [torch.device("cpu")] * 2
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to fall back from")
@@ -429,7 +429,7 @@ def test_falling_back_is_said_once_and_refused_where_a_gpu_is_required(
     cells: list[RunConfig], store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     asked = Runtime(engine="graph")
-    monkeypatch.setattr("empirical.runs.workspace.NVIDIA", tmp_path)
+    monkeypatch.setattr("empirical.runs.resources.NVIDIA", tmp_path)
     report = compute_all(cells[:1], store, asked)
     (record,) = [store.load(one) for one in report.done]
     assert (record.provenance["engine"], record.provenance["compile"]) == ("eager", False)
@@ -440,19 +440,19 @@ def test_falling_back_is_said_once_and_refused_where_a_gpu_is_required(
     assert (report.failure_code, report.done) == (3, [])
     assert "no GPU" in next(iter(report.failed.values()))
     with pytest.raises(MissingDataError, match="no GPU"):
-        _ = Workspace(store, Runtime(require_gpu=True)).device
-    monkeypatch.setattr(Workspace, "device", torch.device("cuda"))
+        _ = Resources(store, Runtime(require_gpu=True)).device
+    monkeypatch.setattr(Resources, "device", torch.device("cuda"))
     with pytest.raises(MissingDataError, match="one by one"):
-        Workspace(store, required).engine(torch.zeros(1))
-    monkeypatch.setattr(Workspace, "device_name", "a card")
-    together = Workspace(store, asked, group=Processes(0, 2))
+        Resources(store, required).engine(torch.zeros(1))
+    monkeypatch.setattr(Resources, "device_name", "a card")
+    together = Resources(store, asked, group=Processes(0, 2))
     ahead: Any = SimpleNamespace(is_cuda=False, ahead=True)  # images that a graph could take
-    assert Workspace(store, asked).engine(ahead) == Workspace(store, asked).provenance()["engine"] == "graph"
+    assert Resources(store, asked).engine(ahead) == Resources(store, asked).provenance()["engine"] == "graph"
     assert together.engine(ahead) == together.provenance()["engine"] == "compiled"
     said = "engine = 'graph': processes exchange gradients; steps run from Python, compiled"
     assert caplog.records[-1].getMessage() == said
     with pytest.raises(MissingDataError, match="exchange gradients"):
-        Workspace(store, required, group=Processes(0, 2)).engine(torch.zeros(1))
+        Resources(store, required, group=Processes(0, 2)).engine(torch.zeros(1))
     with pytest.raises(ConfigError, match="require_gpu"):
         Runtime(device="cpu", require_gpu=True)
 

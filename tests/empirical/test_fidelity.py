@@ -23,11 +23,11 @@ from empirical.metrics.outputs import ModelOutputs, model_outputs
 from empirical.models.network import Network
 from empirical.models.resnet import Classifier
 from empirical.registry import METRICS
-from empirical.released import NUMBERS, Fidelity, published_reference, resolve
+from empirical.released import NUMBERS, Fidelity, published_reference, resolve_switches
+from empirical.runs.resources import Resources
 from empirical.runs.run import run
 from empirical.runs.stages import build_network
 from empirical.runs.unlearning import build_method
-from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
 from empirical.training.batches import Examples
 from empirical.training.loop import learning_rate
@@ -51,8 +51,8 @@ def switch_names() -> list[str]:
     return [field.name for field in fields(Fidelity)]
 
 
-def result(small: Small, shared: Workspace, switches: str = "", **changes: Any) -> dict[str, Any]:
-    return run(small(switches=switches, **changes), shared.store, workspace=shared).result
+def result(small: Small, shared: Resources, switches: str = "", **changes: Any) -> dict[str, Any]:
+    return run(small(switches=switches, **changes), shared.store, resources=shared).result
 
 
 def documented() -> dict[str, tuple[str, ...]]:
@@ -62,7 +62,7 @@ def documented() -> dict[str, tuple[str, ...]]:
 
 
 def test_the_table_of_differences_is_what_the_switches_say() -> None:
-    table, released = documented(), resolve("official-release")
+    table, released = documented(), resolve_switches("official-release")
     assert list(table) == switch_names()
     for field in fields(Fidelity):
         number, correct, official, paper, code, where = table[field.name]
@@ -80,21 +80,21 @@ def test_the_switches_that_change_numbers_are_those_that_metrics_declare() -> No
 
 
 def test_the_paper_preset_is_the_release_without_its_optimizer_and_augmentation() -> None:
-    paper, released = resolve("official-paper"), resolve("official-release")
+    paper, released = resolve_switches("official-paper"), resolve_switches("official-release")
     assert replace(released, base_optimizer="as-set", randaugment=False) == paper != released
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Fidelity)])
 def test_a_switch_moves_alone(name: str) -> None:
     """Each value can be set by its text on top of `correct`, and nothing else moves with it."""
-    default, released = getattr(Fidelity(), name), getattr(resolve("official-release"), name)
+    default, released = getattr(Fidelity(), name), getattr(resolve_switches("official-release"), name)
     other = {"forget_statistics": "keep", "minmax_sign": "cross-entropy"}.get(name, released)
     assert other != default
-    assert resolve("correct", f"{name}={str(other).lower()}") == single(name, other)
+    assert resolve_switches("correct", f"{name}={str(other).lower()}") == single(name, other)
 
 
 def test_single_switches_override_a_preset() -> None:
-    fidelity = resolve("official-paper", "tow=absolute, randaugment=true")
+    fidelity = resolve_switches("official-paper", "tow=absolute, randaugment=true")
     assert (fidelity.tow, fidelity.randaugment, fidelity.mask_polarity) == ("absolute", True, "low")
 
 
@@ -139,7 +139,7 @@ def test_a_switch_of_training_reaches_what_it_is_about(
     pytest.param("m_entropy=released", "mia_m_entropy", "mia_m_entropy_per_row", "mia_m_entropy_released", id="D9"),
 ])  # fmt: skip
 def test_a_switch_of_a_metric_chooses_what_is_reported(
-    switch: str, reported: str, correct: str, other: str, small: Small, shared: Workspace
+    switch: str, reported: str, correct: str, other: str, small: Small, shared: Resources
 ) -> None:
     changes: dict[str, Any] = {"lr": 0.2, "epochs": 3, "metrics": ("accuracy", "tow", "mia")}
     ours, released = (result(small, shared, switches, **changes) for switches in ("", switch))
@@ -154,7 +154,7 @@ def test_d2_randaugment() -> None:
         augmentation(RunConfig(switches="randaugment=true"), torch.float32)
 
 
-def test_d3_mask_polarity(small: Small, shared: Workspace) -> None:
+def test_d3_mask_polarity(small: Small, shared: Resources) -> None:
     high, low = (mask_of(prepared(small(switches=s, rule="minmax"), shared)) for s in ("", "mask_polarity=low"))
     share = sum(int(m.sum()) for m in high) / sum(m.numel() for m in high)
     assert share == pytest.approx(0.3, abs=1e-3)
@@ -180,7 +180,7 @@ def test_d5_double_follows_the_schedule_with_the_optimizers_of_both_branches() -
     assert all(any((part & own).any() for part, own in zip(moved, mask, strict=True)) for mask in masks)
 
 
-def test_d7_tow_reference(small: Small, shared: Workspace) -> None:
+def test_d7_tow_reference(small: Small, shared: Resources) -> None:
     assert result(small, shared, "tow_reference=published")["tow_reported"] == 0.0
     levels = ("high", "mid", "low")
     high = {"retain": 0.99964, "forget": 0.033, "test": 0.7496}
@@ -206,7 +206,7 @@ def test_d8_forget_split() -> None:
     assert not np.isin(np.concatenate([released.forget, released.retain]), released.train).all()
 
 
-def test_d10_mia_members(small: Small, shared: Workspace) -> None:
+def test_d10_mia_members(small: Small, shared: Resources) -> None:
     members = []
     for switches in ("", "mia_members=first"):
         evaluation = evaluated(small(switches=switches), shared)
@@ -214,19 +214,19 @@ def test_d10_mia_members(small: Small, shared: Workspace) -> None:
     assert members[0] != list(range(10)) == members[1]
 
 
-def test_d12_forget_statistics(small: Small, shared: Workspace) -> None:
-    images = shared.dataset(small())
+def test_d12_forget_statistics(small: Small, shared: Resources) -> None:
+    images = shared.images(small())
     moved = []
     for keep in (False, True):
         network = build_network(small(), images, seed=0, device=torch.device("cpu"))
         before = network.model.state_dict()["body.1.running_mean"].clone()
-        Logits(network, None, torch.zeros(()), keep).forget(network.prepare(images.train_images[:8]))
+        Logits(network, None, torch.zeros(()), keep).forget(network.normalize(images.train_images[:8]))
         moved.append(not torch.equal(before, network.model.state_dict()["body.1.running_mean"]))
     assert moved == [True, False]
 
 
-def test_d16_double_normalize(small: Small, shared: Workspace) -> None:
-    images = shared.dataset(small())
+def test_d16_double_normalize(small: Small, shared: Resources) -> None:
+    images = shared.images(small())
     repeats = [
         build_network(replace(small(switches=s), dataset=d), images, seed=0, device=torch.device("cpu")).repeats
         for s in ("", "double_normalize=true") for d in ("tinyimagenet100", "tiny-imagenet", "imagenet", "cifar10")
@@ -234,16 +234,16 @@ def test_d16_double_normalize(small: Small, shared: Workspace) -> None:
     assert repeats == [1, 1, 1, 1, 2, 2, 2, 1]
 
 
-def test_d17_validation_images(shared: Workspace) -> None:
+def test_d17_validation_images(shared: Resources) -> None:
     changes = {"pretrain_epochs": 2, "epochs": 1, "metrics": ("accuracy",)}
     base = RunConfig(switches="forget_split=reseeded", **changes)  # type: ignore[arg-type]
     for augment, different in ((base.augment, 2), ("none", 1)):
         found = set()
         for switches in ("forget_split=reseeded", "forget_split=reseeded, validation_images=train"):
-            numbers = run(replace(base, augment=augment, switches=switches), shared.store, workspace=shared).result
+            numbers = run(replace(base, augment=augment, switches=switches), shared.store, resources=shared).result
             found.add(numbers["original_validation_accuracy"])
         assert len(found) == different, augment
-    assert "original_validation_accuracy" not in run(replace(base, switches=""), shared.store, workspace=shared).result
+    assert "original_validation_accuracy" not in run(replace(base, switches=""), shared.store, resources=shared).result
 
 
 def pixel_network(weight: float, bias: float = 0.0) -> Network:
@@ -288,7 +288,7 @@ def test_d18_every_model_is_scored_on_the_corrupted_images_by_its_own_answers() 
     assert not [name for name in clean if "corrupted" in name]
 
 
-def test_d22_entanglement_scale(small: Small, shared: Workspace) -> None:
+def test_d22_entanglement_scale(small: Small, shared: Resources) -> None:
     metrics = ("accuracy", "entanglement")
     fixed, released = (result(small, shared, s, metrics=metrics) for s in ("", "entanglement_scale=released"))
     assert released["entanglement_wp"] < fixed["entanglement_wp"]
@@ -304,7 +304,7 @@ def test_d26_constant_score() -> None:
     assert all(forgotten_share(*told, told[1], constant=c) == 1.0 for c in ("chance", "machine"))
 
 
-def test_d26_reaches_the_attack(small: Small, shared: Workspace) -> None:
+def test_d26_reaches_the_attack(small: Small, shared: Resources) -> None:
     found = []
     for switches in ("", "constant_score=machine"):
         evaluation = evaluated(small(switches=switches), shared)
@@ -345,7 +345,7 @@ def test_d24_glass_blur() -> None:
 
 def test_d25_scrub_max_epochs() -> None:
     exact, more = (build_method(RunConfig(method="scrub", switches=s)) for s in ("", "scrub_max_epochs=plus-one"))
-    counts = [sum(len(m.segments(sets(), epoch, torch.Generator())) == 2 for epoch in range(5)) for m in (exact, more)]
+    counts = [sum(len(m.phases(sets(), epoch, torch.Generator())) == 2 for epoch in range(5)) for m in (exact, more)]
     assert counts == [2, 3]
 
 

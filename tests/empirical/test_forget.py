@@ -25,9 +25,9 @@ from empirical.data.memorization import (
 from empirical.data.source import data_digest
 from empirical.registry import ForgetSet
 from empirical.runs.imports import import_index, import_scores
+from empirical.runs.resources import Resources
 from empirical.runs.run import run
 from empirical.runs.subset_models import SubsetModels, memorization_scores
-from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
 from repro.base.errors import ConfigError, MissingDataError
 from repro.records.pack import write_pack
@@ -108,15 +108,15 @@ def test_a_subset_of_no_image_or_of_all_is_refused(fraction: float) -> None:
         draw_subsets(MemorizationConfig(fraction=fraction), 40)
 
 
-def test_a_subset_model_that_diverged_scores_nothing(workspace: Workspace) -> None:
+def test_a_subset_model_that_diverged_scores_nothing(resources: Resources) -> None:
     said = "subset_model = 'resnet8-narrow': number 0 diverged"
     config = MemorizationConfig(n_train=60, subsets=4, epochs=1, lr=1e30)  # in its one step: its weights are finite
     with pytest.raises(ConfigError, match=said):
-        SubsetModels(config, workspace).record()
-    in_the_middle = SubsetModels(replace(config, batch_size=8), workspace)
+        SubsetModels(config, resources).record()
+    in_the_middle = SubsetModels(replace(config, batch_size=8), resources)
     with pytest.raises(ConfigError, match=said):
         in_the_middle.network(0, np.arange(60) < 40)
-    assert workspace.store.records("memorization") == []
+    assert resources.store.records("memorization") == []
 
 
 def test_the_commands_estimate_is_that_of_a_run_on_the_same_files(tmp_path: Path) -> None:
@@ -152,12 +152,12 @@ ESTIMATE = MemorizationConfig(
 
 
 def test_a_committed_estimate_needs_no_subset_models(
-    shared: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shared: Resources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = SubsetModels(ESTIMATE, shared).record()
     write_pack([record], tmp_path / "results" / "mine.parquet")
     monkeypatch.chdir(tmp_path)
-    elsewhere = Workspace(Store(tmp_path / "runs"), shared.runtime)
+    elsewhere = Resources(Store(tmp_path / "runs"), shared.runtime)
     found = SubsetModels(ESTIMATE, elsewhere).record()
     np.testing.assert_array_equal(found.arrays()["scores"], record.arrays()["scores"])
     assert elsewhere.store.models() == []
@@ -207,22 +207,22 @@ def score_file(path: Path, labels: np.ndarray) -> Path:
 
 
 def test_published_scores_belong_to_one_order_of_one_data_set_and_may_lack_some(
-    tmp_path: Path, small: Small, workspace: Workspace
+    tmp_path: Path, small: Small, resources: Resources
 ) -> None:
-    labels = workspace.dataset(small()).train_labels.numpy().copy()
-    record = import_scores(score_file(tmp_path / "good.npz", labels), small(), workspace)
+    labels = resources.images(small()).train_labels.numpy().copy()
+    record = import_scores(score_file(tmp_path / "good.npz", labels), small(), resources)
     assert np.isnan(record.arrays()["scores"]).sum() == 1
     config = small(difficulty="high", scores=record.run_id)
-    assert run(config, workspace.store, workspace=workspace).result["n_forget"] == 12
-    elsewhere = workspace.store.save("memorization", {**record.config, "dataset": "cifar10"}, result={"n": len(labels)},
+    assert run(config, resources.store, resources=resources).result["n_forget"] == 12
+    elsewhere = resources.store.save("memorization", {**record.config, "dataset": "cifar10"}, result={"n": len(labels)},
                                      arrays=record.arrays())  # fmt: skip
     with pytest.raises(ConfigError, match=r"must be scores of dataset = .*, not of 'cifar10'"):
-        memorization_scores(small(difficulty="high", scores=elsewhere.run_id), workspace)
+        memorization_scores(small(difficulty="high", scores=elsewhere.run_id), resources)
     labels[7] = 1 - labels[7]
     with pytest.raises(ConfigError, match=r"row 7.*another order"):
-        import_scores(score_file(tmp_path / "bad.npz", labels), small(), workspace)
+        import_scores(score_file(tmp_path / "bad.npz", labels), small(), resources)
     with pytest.raises(ConfigError, match="10 rows"):
-        import_scores(score_file(tmp_path / "short.npz", labels[:10]), small(), workspace)
+        import_scores(score_file(tmp_path / "short.npz", labels[:10]), small(), resources)
 
 
 @pytest.mark.parametrize("level", ["random", "low", "mid", "high"])
@@ -238,7 +238,7 @@ def test_a_forget_set_depends_on_its_own_seed_and_not_on_the_training_seed(level
 
 
 def test_an_estimate_cut_short_goes_on_with_the_models_it_lacks(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from empirical.runs import stages
 
@@ -251,7 +251,7 @@ def test_an_estimate_cut_short_goes_on_with_the_models_it_lacks(
         trained.append(arguments)
         return real(*arguments, **options)  # type: ignore[arg-type]
 
-    estimate_ = SubsetModels(MemorizationConfig("signal-noise", "n=40", subsets=4, epochs=1), workspace)
+    estimate_ = SubsetModels(MemorizationConfig("signal-noise", "n=40", subsets=4, epochs=1), resources)
     monkeypatch.setattr(stages, "fit", counting)
     with pytest.raises(KeyboardInterrupt):
         estimate_.record()

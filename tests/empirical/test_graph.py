@@ -69,7 +69,7 @@ class OnePool(ReplayOnCpu):
         self.held: list[int] = []  # at every eager step
         self.alive: set[int] = set()
 
-    def run(self, work: Callable[[], Tensor]) -> Tensor:
+    def execute(self, work: Callable[[], Tensor]) -> Tensor:
         self.held.append(len(self.alive))
         return super().run(work)
 

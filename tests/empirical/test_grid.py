@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from empirical.runs.experiment import train_original
+from empirical.runs.resources import Resources
 from empirical.runs.run import run
 from empirical.runs.stages import restore
-from empirical.runs.workspace import Workspace
 from empirical.settings.keys import pretrain_key
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies import grid
@@ -309,26 +309,26 @@ def test_unlearned_weights_are_kept_unless_a_recipe_says_no(recipe: Recipe, stor
     }
 
 
-def test_weights_of_another_architecture_are_refused(small: Small, workspace: Workspace) -> None:
-    stage = train_original(prepared(small(), workspace)).stage_id
-    known = workspace.store.read_model(stage)
+def test_weights_of_another_architecture_are_refused(small: Small, resources: Resources) -> None:
+    stage = train_original(prepared(small(), resources)).stage_id
+    known = resources.store.read_model(stage)
     assert known
-    other = train_original(prepared(small(model="patch-cnn"), workspace)).network
+    other = train_original(prepared(small(model="patch-cnn"), resources)).network
     for weights in (known[0], b"nonsense"):
         with pytest.raises(IntegrityError, match=f"{stage}.*do not fit"):
             restore(other, weights, stage)
 
 
-def test_diff_names_every_setting_in_which_two_runs_differ(small: Small, shared: Workspace) -> None:
-    left, right = (run(small(**c), shared.store, workspace=shared) for c in ({}, {"seed": 1, "switches": "tow=signed"}))
+def test_diff_names_every_setting_in_which_two_runs_differ(small: Small, shared: Resources) -> None:
+    left, right = (run(small(**c), shared.store, resources=shared) for c in ({}, {"seed": 1, "switches": "tow=signed"}))
     assert {d.setting for d in diff_runs(left, right)} == {"seed", "switches", "switch tow"}
     assert diff_runs(left, left) == []
     with pytest.raises(ConfigError, match=r"failed; .* --retry-failed"):
         diff_runs(left, replace(right, status="failed", result={"error": "", "traceback": ""}))
 
 
-def test_check_compares_means_with_expected_values(small: Small, shared: Workspace) -> None:
-    record = run(small(), shared.store, workspace=shared)
+def test_check_compares_means_with_expected_values(small: Small, shared: Resources) -> None:
+    record = run(small(), shared.store, resources=shared)
     where = {"method": "neggrad", "seed": 0}
     entries = [
         {"metric": "tow", "value": record.result["tow"], "tolerance": 1e-9, "where": where},

@@ -9,8 +9,8 @@ import torch
 
 from empirical.metrics.evaluation import measured
 from empirical.runs.evaluations import numbers_of
+from empirical.runs.resources import Resources
 from empirical.runs.run import run
-from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import Runtime
 from empirical.studies.measure import measure_runs, pool_runs
 from repro.base.errors import ConfigError
@@ -40,7 +40,7 @@ def test_the_halves_belong_to_the_forget_set() -> None:
 
 
 @pytest.mark.parametrize("name", ["accuracy", "mia", "attacks", "margins", "klom_margins", "entanglement", "features"])
-def test_a_number_of_a_cell_does_not_see_the_half_that_chose(name: str, small: Small, shared: Workspace) -> None:
+def test_a_number_of_a_cell_does_not_see_the_half_that_chose(name: str, small: Small, shared: Resources) -> None:
     """Other labels and other answers on the validation half change no number; on the reported half they do."""
     config = small(rows_measured="report", attack_size=10)
     whole = replace(evaluated(replace(config, rows_measured="all"), shared), config=config, shared=None)
@@ -85,8 +85,8 @@ def test_halves_that_cannot_be_are_refused_before_anything_is_trained(small: Sma
         measured("report", FORGET[:1], LABELS)
 
 
-def test_a_record_says_how_many_images_it_was_measured_on(small: Small, shared: Workspace) -> None:
-    result = run(small(rows_measured="validation"), shared.store, workspace=shared).result
+def test_a_record_says_how_many_images_it_was_measured_on(small: Small, shared: Resources) -> None:
+    result = run(small(rows_measured="validation"), shared.store, resources=shared).result
     assert (result["n_forget"], result["n_forget_measured"], result["n_test_measured"]) == (12, 6, 20)
     for name, count in (("forget", 6), ("test", 20)):
         share = result[f"{name}_accuracy"] * count

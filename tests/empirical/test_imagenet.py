@@ -13,9 +13,9 @@ from empirical.data.images import ImageSet
 from empirical.data.stream import StreamedImages
 from empirical.registry import load
 from empirical.runs.imports import import_scores
+from empirical.runs.resources import Resources
 from empirical.runs.run import run
 from empirical.runs.subset_models import memorization_scores
-from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.recipe import load_recipe
 from empirical.training.saliency import saliency_mask
@@ -34,8 +34,8 @@ def named_set(names: list[str], labels: np.ndarray) -> ImageSet:
     return ImageSet("imagenet", shown, where, few, where[:1], CLASSES, (0.5,) * 3, (0.5,) * 3, tuple(names))  # type: ignore[arg-type]
 
 
-def prepared(workspace: Workspace, config: RunConfig, images: ImageSet) -> None:
-    workspace.remember(("data", config.dataset, config.dataset_options, 0, 0), lambda: images)
+def prepared(resources: Resources, config: RunConfig, images: ImageSet) -> None:
+    resources.remember(("data", config.dataset, config.dataset_options, 0, 0), lambda: images)
 
 
 def score_file(path: Path, names: list[str], scores: np.ndarray, labels: np.ndarray, *, as_bytes: bool = False) -> Path:
@@ -47,52 +47,52 @@ def score_file(path: Path, names: list[str], scores: np.ndarray, labels: np.ndar
 @pytest.mark.parametrize("as_bytes", [False, True])
 @pytest.mark.parametrize("folders", [False, True])
 def test_scores_in_another_order_are_put_right_by_the_names_of_their_files(
-    folders: bool, as_bytes: bool, workspace: Workspace, tmp_path: Path
+    folders: bool, as_bytes: bool, resources: Resources, tmp_path: Path
 ) -> None:
     names, labels = ["n1/n1_0.JPEG", "n1/n1_1.JPEG", "n2/n2_0.JPEG"], np.array([0, 0, 1])
     config = RunConfig(dataset="imagenet")
-    prepared(workspace, config, named_set(names, labels))
+    prepared(resources, config, named_set(names, labels))
     listed = ["n2/n2_0.jpg", "n2/n2_9.jpg", "n1/n1_1.jpg", "n1/n1_0.jpg"]
     listed = [f"train/{name}" for name in listed] if folders else [name.partition("/")[2] for name in listed]
     path = score_file(
         tmp_path / "s.npz", listed, np.array([0.2, 0.9, 0.1, 0.0]), np.array([1, 1, 0, 0]), as_bytes=as_bytes
     )
-    assert import_scores(path, config, workspace).arrays()["scores"].tolist() == [0.0, 0.1, 0.2]
+    assert import_scores(path, config, resources).arrays()["scores"].tolist() == [0.0, 0.1, 0.2]
 
 
-def test_a_score_file_of_other_images_is_refused_by_name(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_score_file_of_other_images_is_refused_by_name(resources: Resources, tmp_path: Path) -> None:
     names, labels = ["n1/a.JPEG", "n2/b.JPEG"], np.array([0, 1])
     config = RunConfig(dataset="imagenet")
-    prepared(workspace, config, named_set(names, labels))
+    prepared(resources, config, named_set(names, labels))
 
     def refused(listed: list[str], numbers: list[int], message: str) -> None:
         path = score_file(tmp_path / "s.npz", listed, np.linspace(0, 1, len(listed)), np.array(numbers))
         with pytest.raises(ConfigError, match=message):
-            import_scores(path, config, workspace)
+            import_scores(path, config, resources)
 
     refused(["a.JPEG", "c.JPEG"], [0, 1], r"no 'n2/b\.JPEG'")
     refused(["a.JPEG", "a.JPEG", "b.JPEG"], [0, 0, 1], r"row 1.*there twice")
     refused(["b.JPEG", "a.JPEG"], [0, 0], r"row 1: label 0 is not the data set's 1")
-    workspace._kept.clear()
-    prepared(workspace, config, named_set(["n1/a.JPEG", "n2/a.JPEG"], labels))
+    resources._cache.clear()
+    prepared(resources, config, named_set(["n1/a.JPEG", "n2/a.JPEG"], labels))
     refused(["a.JPEG"], [0], "stands for two images")
 
 
 @pytest.mark.slow
 def test_published_scores_of_all_of_imagenet_give_three_forget_sets_of_64_058(
-    workspace: Workspace, tmp_path: Path
+    resources: Resources, tmp_path: Path
 ) -> None:
     labels = np.sort(np.arange(IMAGES) % CLASSES)
     names = [f"n{label:08d}/n{label:08d}_{row}.JPEG" for row, label in enumerate(labels)]
     generator = np.random.default_rng(0)
     scores, order = generator.beta(0.3, 1.2, IMAGES), generator.permutation(IMAGES)
     config = RunConfig(dataset="imagenet", forget_fraction=0.05)
-    prepared(workspace, config, named_set(names, labels))
+    prepared(resources, config, named_set(names, labels))
     listed = [names[row].partition("/")[2] for row in order]
     path = score_file(tmp_path / "s.npz", listed, scores[order], labels[order], as_bytes=True)
-    kept = import_scores(path, config, workspace)
+    kept = import_scores(path, config, resources)
     config = replace(config, scores=kept.run_id)
-    found = memorization_scores(config, workspace)
+    found = memorization_scores(config, resources)
     assert np.array_equal(found, scores)
     low, mid, high = (
         choose_forget(replace(config, difficulty=level), labels, memorization=lambda: found).forget
@@ -122,19 +122,19 @@ def test_a_small_network_goes_the_way_of_the_recipe_on_disk_and_in_memory(
                 pixels = generator.integers(0, 256, (20, 24, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"n{label}_{place}.JPEG")
                 names += [f"n{label}_{place}.JPEG"] if side == "train" else []
-    workspace = Workspace(store, Runtime(device="cpu", data_root=str(tmp_path)))
+    resources = Resources(store, Runtime(device="cpu", data_root=str(tmp_path)))
     shape = f"size=16, memory={memory}"
     order = generator.permutation(len(names))
     labels, scores = np.repeat(np.arange(3), 6), np.linspace(0, 1, len(names))
     path = score_file(tmp_path / "s.npz", [names[row] for row in order], scores[order], labels[order])
-    kept = import_scores(path, RunConfig(dataset="imagenet", dataset_options=shape), workspace)
+    kept = import_scores(path, RunConfig(dataset="imagenet", dataset_options=shape), resources)
     cells = {cell.method: cell for cell in load_recipe(RECIPE).runs() if cell.rule in ("sgd", "minmax-asam-1.0")}
     assert set(cells) == {"neggrad", "random_label", "salun", "scrub", "l1_sparse"}
     # bf16 is emulated, hundreds of times slower, on a CPU that does not multiply it; a landscape is 625 evaluations.
     small = {"model": "resnet8-narrow", "scores": kept.run_id, "epochs": 1, "pretrain_epochs": 1, "precision": "fp32",
              "batch_size": 4, "forget_fraction": 0.2, "metrics": ("accuracy", "tow", "mia", "relearning")}  # fmt: skip
     for cell in cells.values() if memory else [cells["neggrad"]]:
-        record = run(replace(cell, **small, dataset_options=shape), store, workspace=workspace)
+        record = run(replace(cell, **small, dataset_options=shape), store, resources=resources)
         assert record.status == "ok"
         assert record.result["n_forget"] == 4
         assert (cell.augment, cell.rule == "sgd") == ("resized-crop", cell.method != "neggrad")

@@ -30,9 +30,9 @@ from torch.utils.data import (
 )
 
 import empirical
-from empirical.runs.evaluations import measure
+from empirical.runs.evaluations import measure_metrics
 from empirical.runs.experiment import Experiment, Models
-from empirical.runs.workspace import Workspace
+from empirical.runs.resources import Resources
 from empirical.settings.run_config import RunConfig
 from repro.base.errors import ConfigError, DivergedError
 from tests.empirical.conftest import Small
@@ -54,7 +54,7 @@ def examples(count: int, seed: int = 0) -> TensorDataset:
 
 
 @pytest.mark.parametrize("rule", ["sgd", "sam-0.1", "minmax"])
-def test_a_users_model_becomes_what_the_pipelines_becomes(small: Small, shared: Workspace, rule: str) -> None:
+def test_a_users_model_becomes_what_the_pipelines_becomes(small: Small, shared: Resources, rule: str) -> None:
     config = shared.identified(small(rule=rule, metrics=("accuracy", "tow", "distances")))
     data, pipeline = trained_run(config, shared)
     images, split = data.images, data.split
@@ -75,8 +75,8 @@ def test_a_users_model_becomes_what_the_pipelines_becomes(small: Small, shared: 
 
 
 def measured_numbers(data: Experiment, models: Models) -> dict[str, float]:
-    store, found = data.workspace.store, {}
-    for identity in measure(data, models).values():
+    store, found = data.resources.store, {}
+    for identity in measure_metrics(data, models).values():
         result = next(store.root.glob(f"evaluations/{identity}/result.json"))
         found |= json.loads(result.read_text())["result"]
     return {name: value for name, value in found.items() if isinstance(value, float)}

@@ -12,13 +12,13 @@ import pytest
 from empirical import registry
 from empirical.registry import Metric
 from empirical.runs import evaluations, stages
+from empirical.runs.resources import Resources
 from empirical.runs.run import run
-from empirical.runs.workspace import Workspace
 from empirical.settings.keys import (
     absent_metrics,
     again_key,
     evaluation_keys,
-    forget_choice,
+    forget_set_digest,
     ordered_metrics,
     pretrain_key,
     retrain_key,
@@ -143,7 +143,7 @@ MEASURING = ("tow=signed", "m_entropy=released", "mia_members=first", "landscape
 
 @pytest.mark.parametrize("change", [*UNLEARNING, *({"switches": switch} for switch in MEASURING)], ids=str)
 def test_whatever_reaches_the_unlearned_weights_identifies_them(
-    change: dict[str, Any], small: Small, shared: Workspace
+    change: dict[str, Any], small: Small, shared: Resources
 ) -> None:
 
     keys = [prepared(c, shared).unlearn_key() for c in (small(), small(**change))]
@@ -155,14 +155,14 @@ def test_retraining_is_identified_by_what_chooses_its_rows() -> None:
     configs += [RunConfig(difficulty="class"), RunConfig(difficulty="class", forget_class=1)]
     configs += [RunConfig(difficulty="index", forget_index=name) for name in ("one", "other")]
     configs += [RunConfig(difficulty="high", subsets=8), RunConfig(difficulty="high", scores="theirs")]
-    assert len({retrain_key(config, forget_choice(config)).id for config in configs}) == len(configs)
+    assert len({retrain_key(config, forget_set_digest(config)).id for config in configs}) == len(configs)
     same = RunConfig(method="scrub", rule="sam-0.1", lr=0.3)
-    assert retrain_key(same, forget_choice(same)).id == retrain_key(configs[0], forget_choice(configs[0])).id
+    assert retrain_key(same, forget_set_digest(same)).id == retrain_key(configs[0], forget_set_digest(configs[0])).id
 
 
 def test_the_method_retrain_trains_the_reference_under_the_runs_rule() -> None:
     cell = RunConfig(method="retrain", pretrain="sgd", rule="sgd")
-    rows = forget_choice(cell)
+    rows = forget_set_digest(cell)
     assert again_key(cell, rows).id == retrain_key(cell, rows).id
     assert again_key(replace(cell, unlearn_seed=1), rows).id != retrain_key(cell, rows).id
     under_sam = replace(cell, rule="sam-0.1")

@@ -9,13 +9,13 @@ from scipy.stats import norm
 
 from empirical.data.memorization import draw_subsets
 from empirical.metrics.images import logit_margin
-from empirical.metrics.lira import Shadows, attack, fitted, lira
+from empirical.metrics.lira import ShadowOutputs, attack, lira, predicted_gaussian
 from empirical.models.network import predict
 from empirical.runs import stages
+from empirical.runs.resources import Resources
 from empirical.runs.run import run
 from empirical.runs.stages import build_network, restore
 from empirical.runs.unlearning import check_run
-from empirical.runs.workspace import Workspace
 from empirical.settings.keys import subset_key
 from empirical.settings.run_config import config_for
 from empirical.studies.finished import Finished
@@ -28,14 +28,14 @@ from tests.empirical.run_parts import CPU, evaluated, recipe_of
 MODELS, IMAGES = 400, 4000
 
 
-def gaussian_shadows(gain: float, seed: int = 0) -> tuple[Shadows, np.ndarray, np.random.Generator]:
-    """Shadows whose log-odds have unit spread about each image's own mean, `gain` higher where they saw the image."""
+def gaussian_shadows(gain: float, seed: int = 0) -> tuple[ShadowOutputs, np.ndarray, np.random.Generator]:
+    """Log-odds with unit spread about each image's own mean, `gain` higher in shadow models that saw the image."""
     generator = np.random.default_rng(seed)
     level = generator.normal(0, 5, IMAGES)
     inside = generator.random((MODELS, IMAGES)) < 0.7
     answers = level + gain * inside + generator.standard_normal((MODELS, IMAGES))
     test = level + generator.standard_normal((MODELS, IMAGES))
-    return Shadows(inside, answers, test), level, generator
+    return ShadowOutputs(inside, answers, test), level, generator
 
 
 @pytest.mark.parametrize("gain", [0.0, 1.0, 3.0])
@@ -62,13 +62,13 @@ def test_a_model_that_never_saw_them_is_not_told_though_its_images_are_harder_th
 def test_an_image_is_judged_by_its_own_mean_and_the_spread_of_all() -> None:
     answers = np.array([[1.0, 10.0], [3.0, 14.0], [100.0, 12.0]])
     chosen = np.array([[True, True], [True, True], [False, True]])
-    mean, deviation = fitted(answers, chosen)
+    mean, deviation = predicted_gaussian(answers, chosen)
     pooled = (1 + 1 + 4 + 4 + 0) / ((2 - 1) + (3 - 1))
     assert mean.tolist() == [2.0, 12.0]
     assert deviation == pytest.approx(np.sqrt(pooled * np.array([1 + 1 / 2, 1 + 1 / 3])))
 
 
-def test_the_shadows_are_the_subset_models_and_each_knows_what_it_saw(small: Small, shared: Workspace) -> None:
+def test_the_shadows_are_the_subset_models_and_each_knows_what_it_saw(small: Small, shared: Resources) -> None:
     config = shared.identified(small(difficulty="high", subsets=6, subset_epochs=2, rows_measured="report"))
     evaluation = replace(evaluated(config, shared), shared=None)
     estimate, images = config_for(config), evaluation.images
@@ -85,7 +85,7 @@ def test_the_shadows_are_the_subset_models_and_each_knows_what_it_saw(small: Sma
             answers[name].append(logit_margin(predict(network, pixels)[0].double().numpy(), labels.numpy()))
     seen = inside[:, forget]
     known = seen.any(0) & ~seen.all(0)
-    shadows = Shadows(seen[:, known], np.stack(answers["forget"])[:, known], np.stack(answers["test"]))
+    shadows = ShadowOutputs(seen[:, known], np.stack(answers["forget"])[:, known], np.stack(answers["test"]))
     found = lira(evaluation)
     assert found["lira_images"] == known.sum() > 1
     for role, head in (("original", "original_"), ("retrained", "retrained_"), ("unlearned", "")):
@@ -96,30 +96,30 @@ def test_the_shadows_are_the_subset_models_and_each_knows_what_it_saw(small: Sma
 
 
 def test_it_is_added_to_a_finished_run_and_trains_nothing(
-    small: Small, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    small: Small, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = run(small(difficulty="high", subsets=4, subset_epochs=1), workspace.store, CPU)
+    done = run(small(difficulty="high", subsets=4, subset_epochs=1), resources.store, CPU)
 
     def trained(*_: object, **__: object) -> None:
         raise AssertionError("a stage is trained")
 
     monkeypatch.setattr(stages, "fit", trained)
-    (found,) = measure_runs([done], ["lira"], workspace.store, CPU)
+    (found,) = measure_runs([done], ["lira"], resources.store, CPU)
     assert 0 <= found.result["lira_auc"] <= 1
 
 
-def test_subset_models_that_are_gone_are_named_before_anything_is_trained(small: Small, workspace: Workspace) -> None:
+def test_subset_models_that_are_gone_are_named_before_anything_is_trained(small: Small, resources: Resources) -> None:
     recipe = recipe_of(small(subsets=4, subset_epochs=1, metrics=("accuracy", "lira")), {"seed": 0})
 
     def subset_models() -> int:
-        work = plan(recipe, workspace.store, CPU, Finished([workspace.store])).work.values()
+        work = plan(recipe, resources.store, CPU, Finished([resources.store])).work.values()
         return sum(one.kind == "subset" for one in work)
 
-    done = run(small(subsets=4, subset_epochs=1), workspace.store, CPU)  # a random forget set needs no scores
+    done = run(small(subsets=4, subset_epochs=1), resources.store, CPU)  # a random forget set needs no scores
     assert subset_models() == 4
     with pytest.raises(MissingDataError, match=r"takes 2\.8 passes over the training images: add --retrain"):
-        measure_runs([done], ["lira"], workspace.store, CPU)
-    (found,) = measure_runs([done], ["lira"], workspace.store, CPU, retrain=True)
+        measure_runs([done], ["lira"], resources.store, CPU)
+    (found,) = measure_runs([done], ["lira"], resources.store, CPU, retrain=True)
     assert found.result["lira_images"] > 0
     assert subset_models() == 0
 
@@ -131,12 +131,12 @@ def test_a_run_without_subset_models_is_refused_before_it_starts(small: Small) -
         check_run(replace(small(metrics=("lira",)), dataset="imagenet", dataset_options=""))
 
 
-def test_runs_of_other_shadows_do_not_share_their_answers_within_a_process(small: Small, workspace: Workspace) -> None:
+def test_runs_of_other_shadows_do_not_share_their_answers_within_a_process(small: Small, resources: Resources) -> None:
     """Original and split are the same, and so is what the process remembers of both; the attacker's models are not."""
     found = {}
     for count in (4, 6):
         config = small(subsets=count, subset_epochs=1)
-        found[count] = evaluated(config, workspace)
+        found[count] = evaluated(config, resources)
     few, more = (lira(found[count]) for count in (4, 6))
     assert few != more
     assert more == lira(replace(found[6], shared=None))

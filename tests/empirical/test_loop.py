@@ -13,7 +13,7 @@ from torch import Tensor
 
 from empirical.augmentation.augment import Augment
 from empirical.methods.retain import Finetune
-from empirical.training.batches import Examples, Segment, Sets
+from empirical.training.batches import Examples, Phase, Sets
 from empirical.training.loop import fit
 from empirical.training.step import Logits
 from tests.empirical.tiny import COUNT, IMAGES, LABELS, make_network, make_stage, state, weights
@@ -29,8 +29,8 @@ class Slope:
     places: list[float] = field(default_factory=list)
     parts = ("all",)
 
-    def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]:
-        return [Segment({"retain": sets.retain})]
+    def phases(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Phase]:
+        return [Phase({"retain": sets.retain})]
 
     def loss(self, part: str, batch: Mapping[str, Examples], logits: Logits) -> Tensor:
         (head, *_) = (weight for weight in logits.network.parameters() if weight.ndim == 2)
@@ -95,8 +95,8 @@ class Observer(Finetune):
     cached: bool = False
     shown: dict[tuple[int, str], list[tuple[Tensor, Tensor]]] = field(default_factory=dict)
 
-    def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]:
-        return [Segment({"retain": sets.retain, "forget": sets.forget}, self.cached)]
+    def phases(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Phase]:
+        return [Phase({"retain": sets.retain, "forget": sets.forget}, self.cached)]
 
     def loss(self, part: str, batch: Mapping[str, Examples], logits: Logits) -> Tensor:
         for name, examples in batch.items():
@@ -194,7 +194,7 @@ def test_whoever_looks_between_steps_changes_no_weight_and_no_statistic() -> Non
 
     def observe(network: Any, progress: float) -> dict[str, float]:
         network.model.eval()
-        network.logits(network.prepare(IMAGES))
+        network.logits(network.normalize(IMAGES))
         return {"progress seen": progress}
 
     (blind, one), (seen, other) = looked(None), looked(observe)

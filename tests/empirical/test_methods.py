@@ -34,7 +34,7 @@ SETS = make_sets()
 class Case:
     """A tiny problem: ten 4x4 images, three classes, the last four to forget; and one step of a method on it."""
 
-    def __init__(self, method: Any, rule: Any = Plain(), epoch: int = 0, segment: int = 0) -> None:  # noqa: B008
+    def __init__(self, method: Any, rule: Any = Plain(), epoch: int = 0, phase: int = 0) -> None:  # noqa: B008
         self.images, self.labels = IMAGES[:COUNT], LABELS[:COUNT]
         retain, forget = rows(torch.arange(6), 4, forget=False), rows(torch.arange(6, COUNT), 2, forget=True)
         self.network, self.teacher = make_network(0), make_network(5)
@@ -48,7 +48,7 @@ class Case:
             self.stage = replace(self.stage, prepared=method.prepare(start))
         self.step = Step(self.network, self.stage)
         self.step.epoch.fill_(epoch)
-        chosen = method.segments(sets, epoch, torch.Generator().manual_seed(2))[segment]
+        chosen = method.phases(sets, epoch, torch.Generator().manual_seed(2))[phase]
         orders: dict[str, Order] = Arranger(7, 3).arrange(chosen, "epoch", epoch)
         self.batch = {name: order.batch(self.images, 0) for name, order in orders.items()}
         self.epoch = epoch
@@ -139,7 +139,7 @@ CASES = {
     "random_label": (Case(RandomLabel()), mixed),
     "salun": (Case(SalUn()), mixed),
     "scrub, ascent": (Case(Scrub()), scrub_ascent),
-    "scrub, descent": (Case(Scrub(), segment=1), scrub_descent),
+    "scrub, descent": (Case(Scrub(), phase=1), scrub_descent),
 }
 
 
@@ -174,8 +174,8 @@ def test_a_frozen_weight_never_moves_whatever_the_optimizer(optimizer: str) -> N
 def test_random_labels_are_uniform_over_all_classes_and_new_in_every_epoch() -> None:
     forget = Rows(torch.arange(3000), torch.zeros(3000, dtype=torch.long), torch.ones(3000, dtype=torch.bool), 10)
     sets = Sets(replace(forget, forget=~forget.forget), forget, 3)
-    draws = [RandomLabel().segments(sets, epoch, torch.Generator().manual_seed(epoch))[0] for epoch in (0, 1)]
-    labels = [segment.streams["mixed"].labels[:3000] for segment in draws]
+    draws = [RandomLabel().phases(sets, epoch, torch.Generator().manual_seed(epoch))[0] for epoch in (0, 1)]
+    labels = [phase.streams["mixed"].labels[:3000] for phase in draws]
     assert not torch.equal(labels[0], labels[1])
     assert all(abs(int((labels[0] == c).sum()) - 1000) < 100 for c in range(3))
 
@@ -261,7 +261,7 @@ def test_a_bad_teacher_never_learned_and_reads_a_share_of_what_is_kept() -> None
     assert not any(weight.requires_grad for weight in stranger.model.parameters())
     convolution = next(stranger.model.parameters())
     assert not torch.equal(convolution, case.before[0])
-    mixed = BadTeacher(retain_share=0.5).segments(case.stage.sets, 0, torch.Generator())[0].streams["mixed"]
+    mixed = BadTeacher(retain_share=0.5).phases(case.stage.sets, 0, torch.Generator())[0].streams["mixed"]
     assert sorted(mixed.index[mixed.forget].tolist()) == [6, 7, 8, 9]
     assert int((~mixed.forget).sum()) == 3
 
@@ -270,8 +270,8 @@ def test_a_bad_teacher_never_learned_and_reads_a_share_of_what_is_kept() -> None
 def test_an_epoch_reads_the_sets_that_the_method_declares(name: str) -> None:
     """What a plan says of a method's cost follows from its declaration; one that takes no step reads nothing."""
     made, read = build_method(RunConfig(method=name)), set()
-    for segment in made.segments(SETS, 0, torch.Generator()):
-        read |= {flag for stream in segment.streams.values() for flag in stream.forget.tolist()}
+    for phase in made.phases(SETS, 0, torch.Generator()):
+        read |= {flag for stream in phase.streams.values() for flag in stream.forget.tolist()}
     declared = {one == "forget" for one in method(name).reads}
     assert read == (declared if getattr(made, "steps", True) else set())
 
@@ -293,7 +293,7 @@ def test_the_teacher_stays_in_evaluation_mode_and_never_changes() -> None:
 
 
 def mixed_rows(method: RandomLabel, seed: int) -> Rows:
-    return method.segments(SETS, 0, torch.Generator().manual_seed(seed))[0].streams["mixed"]
+    return method.phases(SETS, 0, torch.Generator().manual_seed(seed))[0].streams["mixed"]
 
 
 def test_random_labels_come_from_the_generator_they_are_given_and_from_nothing_else() -> None:

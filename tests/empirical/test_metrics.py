@@ -58,7 +58,7 @@ from empirical.models.network import Network, predict
 from empirical.models.resnet import Classifier
 from empirical.registry import METRICS, load
 from empirical.runs.evaluations import values_of
-from empirical.runs.workspace import Workspace
+from empirical.runs.resources import Resources
 from empirical.settings.run_config import RunConfig, Runtime, config_for
 from tests.empirical.conftest import Small
 from tests.empirical.run_parts import evaluated
@@ -69,7 +69,7 @@ LABELS = np.array([0, 2])
 
 
 @pytest.fixture
-def evaluation(small: Small, shared: Workspace) -> Evaluation:
+def evaluation(small: Small, shared: Resources) -> Evaluation:
     """A finished run; nothing a metric computes on it is remembered, so every call computes."""
     return replace(evaluated(small(landscape_points=3), shared), shared=None)
 
@@ -300,7 +300,7 @@ def test_accuracies_are_those_of_the_models_on_their_own_images(evaluation: Eval
         network.model.eval()
         for name, (rows, labels) in sets.items():
             with torch.no_grad():
-                answers = network.model(network.prepare(rows)).argmax(1)
+                answers = network.model(network.normalize(rows)).argmax(1)
             assert found[f"{prefix}{name}_accuracy"] == pytest.approx(float((answers == labels).double().mean()))
     assert len(set(found.values())) > 3
 
@@ -488,7 +488,7 @@ def test_the_hessians_top_eigenvalue_is_that_of_the_whole_matrix_in_evaluation_m
     same = {role: lambda: network for role in ("original", "retrained", "unlearned")}
     found = load("metrics", "hessian")(replace(evaluation, networks=same))["hessian_top"]
     rows = evaluation.split.retain
-    inputs = network.prepare(evaluation.images.train_images[rows]).flatten(1) / 2
+    inputs = network.normalize(evaluation.images.train_images[rows]).flatten(1) / 2
     labels = evaluation.images.train_labels[rows]
 
     def loss(flat: torch.Tensor) -> torch.Tensor:
@@ -546,7 +546,7 @@ class Numbers(dict):
 
 
 @pytest.fixture
-def everything(shared: Workspace) -> Evaluation:
+def everything(shared: Resources) -> Evaluation:
     """A run that walks into every branch of every metric: noisy images, held-out rows, published references."""
     own: dict[str, Any] = {"landscape_points": 3}
     config = RunConfig(
@@ -565,7 +565,7 @@ def test_a_metric_declares_all_it_reads_and_nothing_else(everything: Evaluation)
         config: Any = Recorder(everything.config, read)
         numbers = Numbers(values, makers, needed)
         found = values_of(name, replace(everything, config=config, result=numbers))
-        others = declared.settings if declared.shadows else ()  # read where the subset models are made
+        others = declared.settings if declared.shadow_models else ()  # read where the subset models are made
         assert read - OF_THE_STAGES == {*declared.reads, *declared.switches} - set(others), name
         assert needed == set(declared.needs), name
         assert set(declared.reads) <= {field.name for field in fields(RunConfig)}
@@ -595,7 +595,7 @@ def test_features_of_many_images_stand_beside_the_labels_of_these(
     assert found["is_forget"].tolist() == np.isin(rows, evaluation.split.forget).tolist() == [False] * 10 + [True] * 10
 
 
-def test_numbers_of_shared_models_are_computed_once(evaluation: Evaluation, shared: Workspace) -> None:
+def test_numbers_of_shared_models_are_computed_once(evaluation: Evaluation, shared: Resources) -> None:
     calls: list[str] = []
     evaluation = replace(evaluation, shared=shared.remember)
     for _ in range(2):
@@ -606,12 +606,12 @@ def test_numbers_of_shared_models_are_computed_once(evaluation: Evaluation, shar
 
 @pytest.mark.parametrize("change", [{"unlearn_seed": 1}, {"rows_measured": "report"}, {"attack_size": 6}], ids=str)
 def test_what_runs_share_of_a_model_are_numbers_of_one_seed_and_the_same_images(
-    change: dict[str, Any], small: Small, workspace: Workspace
+    change: dict[str, Any], small: Small, resources: Resources
 ) -> None:
     """The original is the same in both; which images an attack draws, and which it judges, are not."""
     base = {"rows_measured": "validation", "attack_size": 10}
     configs = [small(**base), small(**{**base, **change})]
-    first, second = (evaluated(one, workspace) for one in configs)
+    first, second = (evaluated(one, resources) for one in configs)
     found = [values_of("mia", one) for one in (first, second, replace(second, shared=None))]
     assert found[1] == found[2]
     own = [{name: share for name, share in one.items() if name.startswith("original_")} for one in found]
@@ -622,7 +622,7 @@ def test_what_runs_share_of_a_model_are_numbers_of_one_seed_and_the_same_images(
     "change", [{"landscape_radius": 0.5}, {"landscape_images": 4}, {"forget_fraction": 0.125}], ids=str
 )
 def test_what_runs_share_of_a_landscape_is_on_one_plane_and_of_one_forget_set(
-    change: dict[str, Any], small: Small, shared: Workspace
+    change: dict[str, Any], small: Small, shared: Resources
 ) -> None:
     configs = [small(**{"landscape_points": 3, "retrain": "none", **one}) for one in ({}, change)]
     _, second = [values_of("landscape", evaluated(one, shared)) for one in configs]

@@ -105,15 +105,15 @@ def test_a_model_trained_in_bf16_is_evaluated_in_fp32_and_one_in_fp64_in_fp64() 
     assert double[0].dtype == torch.float64
     torch.testing.assert_close(double[0].float(), single[0], rtol=1e-4, atol=1e-5)
     network = tiny("bf16")
-    training = network.logits(network.prepare(IMAGES))
-    assert not torch.equal(training, tiny("fp32").logits(network.prepare(IMAGES))), "training does round to bf16"
+    training = network.logits(network.normalize(IMAGES))
+    assert not torch.equal(training, tiny("fp32").logits(network.normalize(IMAGES))), "training does round to bf16"
 
 
 def test_a_model_trained_in_bf16_computes_its_loss_in_fp32() -> None:
     """A loss rounded to bf16 has three digits: its gradients, and the mean loss of an epoch, would have no more."""
     network, stage = tiny("bf16"), make_stage(Retrain())
     rows, labels = torch.zeros(9, dtype=torch.bool), torch.arange(9) % 3
-    logits = tiny("bf16").logits(network.prepare(IMAGES)).detach()
+    logits = tiny("bf16").logits(network.normalize(IMAGES)).detach()
     loss = Step(network, stage)({"retain": Examples(IMAGES, labels, rows, torch.zeros(9, 0))})
     assert torch.equal(logits, logits.bfloat16().float()), "the layers do compute in bf16"
     assert loss.dtype == torch.float32
@@ -134,9 +134,9 @@ def test_images_enter_scaled_and_normalized_once_or_twice() -> None:
     network = tiny("fp32")
     white = torch.full((1, 1, 8, 8), 255, dtype=torch.uint8)
     once = (1 - 0.3) / 0.6
-    torch.testing.assert_close(network.prepare(white), torch.full((1, 1, 8, 8), once))
+    torch.testing.assert_close(network.normalize(white), torch.full((1, 1, 8, 8), once))
     network.repeats = 2
-    torch.testing.assert_close(network.prepare(white), torch.full((1, 1, 8, 8), (once - 0.3) / 0.6))
+    torch.testing.assert_close(network.normalize(white), torch.full((1, 1, 8, 8), (once - 0.3) / 0.6))
     assert Network(nn.Linear(1, 1), (0.1,), (0.5,), normalize_twice=True).repeats == 2
 
 
@@ -144,7 +144,7 @@ def test_images_that_are_numbers_already_are_normalized_and_left_as_they_were() 
     network = Network(torch.nn.Linear(1, 1), (0.1,) * 3, (0.5,) * 3)
     images = torch.full((2, 3, 4, 4), 0.3).to(memory_format=torch.channels_last)  # nothing has to be changed of it
     for _ in range(2):
-        torch.testing.assert_close(network.prepare(images), torch.full((2, 3, 4, 4), 0.2 / 0.5))
+        torch.testing.assert_close(network.normalize(images), torch.full((2, 3, 4, 4), 0.2 / 0.5))
     assert images.unique().tolist() == pytest.approx([0.3])
 
 

@@ -16,7 +16,7 @@ from empirical.metrics.outputs import featured_rows, model_outputs
 from empirical.models.network import Network
 from empirical.registry import METRICS, load
 from empirical.runs.evaluations import values_of
-from empirical.runs.workspace import Workspace
+from empirical.runs.resources import Resources
 from tests.empirical.conftest import Small
 from tests.empirical.run_parts import evaluated
 
@@ -32,7 +32,7 @@ def numbers(evaluation: Evaluation) -> dict[str, Any]:
 
 
 @pytest.fixture
-def made(small: Small, shared: Workspace) -> Callable[[], Evaluation]:
+def made(small: Small, shared: Resources) -> Callable[[], Evaluation]:
     def make() -> Evaluation:
         whole = evaluated(small(landscape_points=3), shared)
         return replace(whole, shared=None, result={})
@@ -41,12 +41,12 @@ def made(small: Small, shared: Workspace) -> Callable[[], Evaluation]:
 
 
 def test_numbers_of_logits_on_the_disk_are_those_of_logits_in_memory(
-    made: Callable[[], Evaluation], shared: Workspace, monkeypatch: pytest.MonkeyPatch
+    made: Callable[[], Evaluation], shared: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = numbers(made())
     monkeypatch.setattr(module, "IN_MEMORY", 0)
     monkeypatch.setattr(module, "BATCH", 5)
-    shared._kept.clear()
+    shared._cache.clear()
     whole = made()
     assert isinstance(whole.outputs["unlearned"].train.logits, np.memmap)
     spilled = numbers(whole)
@@ -54,7 +54,7 @@ def test_numbers_of_logits_on_the_disk_are_those_of_logits_in_memory(
     for name, value in held.items():
         if isinstance(value, float | np.ndarray):
             np.testing.assert_allclose(spilled[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
-    shared._kept.clear()
+    shared._cache.clear()
 
 
 def test_logits_keep_the_precision_of_their_network_and_are_read_in_float64() -> None:
@@ -77,15 +77,15 @@ def pictures(count: int) -> Any:
 
 
 def test_features_of_many_images_are_kept_of_forget_and_retained_ones_alike(
-    made: Callable[[], Evaluation], shared: Workspace, monkeypatch: pytest.MonkeyPatch
+    made: Callable[[], Evaluation], shared: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = made()
     every = {role: sides.train for role, sides in before.outputs.items()}
     monkeypatch.setattr(module, "MOST_FEATURES", 10)
     monkeypatch.setattr(module, "BATCH", 5)
-    shared._kept.clear()
+    shared._cache.clear()
     after = made()
-    shared._kept.clear()
+    shared._cache.clear()
     for role, sides in after.outputs.items():
         assert len(sides.train.features) == len(sides.test.features) == 10
         np.testing.assert_allclose(sides.train.features, every[role].features[sides.train.rows], rtol=1e-4, atol=1e-6)

@@ -4,9 +4,22 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+
+from empirical import registry
+from empirical.data.forget import choose_forget
+from empirical.registry import ForgetSet
+from empirical.runs.resources import Resources
+from empirical.runs.unlearning import build_method
+from empirical.settings.run_config import RunConfig
+from empirical.training.batches import Phase, Rows, Sets
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -28,13 +41,13 @@ told.append("my_unlearning" in sys.modules or "torch" in sys.modules)
 
 from empirical.testing import check_forget_set, check_method, check_metric, check_rule
 from empirical.runs.run import run
-from empirical.runs.workspace import Workspace
+from empirical.runs.resources import Resources
 from repro.records.store import Store
 
 store = Store(sys.argv[1])
 check_rule("sign")
-check_method("forget_uniform", "retain-sam", Workspace(store))
-check_metric("forget_margin", Workspace(store))
+check_method("forget_uniform", "retain-sam", Resources(store))
+check_metric("forget_margin", Resources(store))
 check_forget_set("every-twentieth")
 first = run(config, store)
 other = run(RunConfig(**{**vars(config), "margin_power": 1.0}), store)
@@ -73,3 +86,25 @@ def test_a_users_package_adds_a_method_a_rule_a_metric_and_a_data_set(installed:
 def test_the_example_is_as_short_as_the_documentation_says() -> None:
     lines = (ROOT / "examples" / "plugin" / "my_unlearning.py").read_text().splitlines()
     assert sum(bool(line.strip()) for line in lines) <= 50
+
+
+def test_a_users_parts_may_have_the_older_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    from empirical.runs.workspace import Workspace
+    from empirical.training.batches import Segment
+
+    @dataclass(frozen=True)
+    class Older:
+        parts = ("all",)
+
+        def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]:
+            return [Segment({"retain": sets.retain})]
+
+    monkeypatch.setitem(registry.METHODS, "older", SimpleNamespace(home=Older))
+    older: Any = lambda candidates: candidates.pool[:3]  # noqa: E731
+    monkeypatch.setitem(registry.FORGET_SETS, "older", ForgetSet(older))
+    rows = Rows(torch.arange(5), torch.zeros(5, dtype=torch.long), torch.zeros(5, dtype=torch.bool), 2)
+    (phase,) = build_method(RunConfig(method="older")).phases(Sets(rows, rows, 2), 0, torch.Generator())
+    assert isinstance(phase, Phase)
+    assert phase.steps == 3
+    assert choose_forget(RunConfig(difficulty="older"), np.zeros(60, int)).forget.tolist() == [0, 1, 2]
+    assert Workspace is Resources

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from empirical.metrics.pooled import (
     FLOOR,
-    Pool,
+    SeedArrays,
     attack_rates,
     divergence,
     easydub_divergence,
@@ -32,14 +32,14 @@ ROLES, SETS = ("unlearned", "original", "retrained"), ("forget", "retain", "test
 APART = np.log(1 / FLOOR)
 
 
-def pool(shift: float, models: int = 40, images: int = 50, seed: int = 0) -> Pool:
+def pool(shift: float, models: int = 40, images: int = 50, seed: int = 0) -> SeedArrays:
     """Margins N(0, 1) of every model; those of unlearned models on F are `shift` lower, of originals higher."""
     generator = np.random.default_rng(seed)
     moved = {("unlearned", "forget"): -shift, ("original", "forget"): shift}
     runs = []
     for _ in range(models):
         runs.append({f"klom_{r}_{s}": generator.normal(moved.get((r, s), 0.0), 1, images) for r in ROLES for s in SETS})
-    return Pool(runs)
+    return SeedArrays(runs)
 
 
 def test_divergence_is_zero_for_equal_margins_and_largest_for_disjoint_ones() -> None:
@@ -62,17 +62,17 @@ def test_klom_finds_the_shifted_set_and_stands_beside_its_floor() -> None:
     assert (low, high) == pytest.approx(tuple(found["klom_unlearned_forget_mean"] + ends))
 
 
-def spread_pool(models: int = 21, images: int = 12) -> Pool:
+def spread_pool(models: int = 21, images: int = 12) -> SeedArrays:
     """Margins of another mean and width in each role and set, so that no two of them can be exchanged unnoticed."""
     generator = np.random.default_rng(5)
     widths = {(role, name): (place, 1 + at) for place, role in enumerate(ROLES) for at, name in enumerate(SETS)}
-    return Pool([
+    return SeedArrays([
         {f"klom_{role}_{name}": generator.normal(mean, width + mean, images) for (role, name), (mean, width) in
          widths.items()} for _ in range(models)
     ])  # fmt: skip
 
 
-def margins(runs: Pool, role: str, name: str) -> np.ndarray:
+def margins(runs: SeedArrays, role: str, name: str) -> np.ndarray:
     return np.stack([one[f"klom_{role}_{name}"] for one in runs.arrays])
 
 

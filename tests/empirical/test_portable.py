@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from empirical.portable import ENVIRONMENT, check_portable, prepare_portable
-from empirical.runs.workspace import Workspace
+from empirical.runs.resources import Resources
 from empirical.settings.keys import pretrain_key, subset_key
 from empirical.settings.run_config import RunConfig, config_for
 from repro.base.errors import ConfigError
@@ -89,7 +89,7 @@ def test_nothing_is_set_for_runs_that_do_not_ask(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_torch_that_chose_its_kernels_already_is_refused(
-    small: Small, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    small: Small, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process of the tests has imported torch without the environment."""
     for name in ENVIRONMENT:
@@ -99,7 +99,7 @@ def test_a_torch_that_chose_its_kernels_already_is_refused(
     from empirical.runs.run import run
 
     with pytest.raises(ConfigError, match="portable = True"):
-        run(small(portable=True), workspace.store, workspace=workspace)
+        run(small(portable=True), resources.store, resources=resources)
 
 
 @pytest.mark.slow

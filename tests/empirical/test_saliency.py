@@ -17,7 +17,7 @@ def test_the_gradient_sums_over_every_forget_image_in_evaluation_mode() -> None:
     other.model.eval()
     expected: list[Tensor] = [torch.zeros_like(weight) for weight in other.parameters()]
     for row in ROWS:
-        loss = F.cross_entropy(other.logits(other.prepare(IMAGES[row, None])), LABELS[row, None])
+        loss = F.cross_entropy(other.logits(other.normalize(IMAGES[row, None])), LABELS[row, None])
         expected = [a + g for a, g in zip(expected, torch.autograd.grad(loss, other.parameters()), strict=True)]
     for batch_size in (2, 4, 256):
         found = forget_gradient(network, IMAGES, LABELS, ROWS, batch_size=batch_size)

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from empirical.methods.retain import Retrain
-from empirical.runs.experiment import prepare, train_original
-from empirical.runs.workspace import Workspace
-from empirical.settings.rule_labels import parse_legs
+from empirical.runs.experiment import make_experiment, train_original
+from empirical.runs.resources import Resources
+from empirical.settings.rule_labels import parse_rule_schedule
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.plan import passes_of
 from empirical.training.loop import fit
@@ -52,12 +52,12 @@ def test_training_ends_after_the_first_epoch_whose_mean_loss_is_small_and_only_i
 
 
 def test_a_run_pretrains_by_its_schedule_and_counts_its_passes(tmp_path) -> None:
-    workspace = Workspace(Store(tmp_path), Runtime())
+    resources = Resources(Store(tmp_path), Runtime())
     schedule = {"pretrain": "sam-2.0:1, sgd", "pretrain_epochs": 2, "pretrain_schedule": "constant"}
-    config = workspace.identified(RunConfig(n_train=60, n_test=20, **schedule))
+    config = resources.identified(RunConfig(n_train=60, n_test=20, **schedule))
 
     def original(**changes):
-        return train_original(prepare(replace(config, **changes), workspace)).network.model.state_dict()
+        return train_original(make_experiment(replace(config, **changes), resources)).network.model.state_dict()
 
     both, first = original(), original(pretrain="sam-2.0", pretrain_epochs=1)
     assert not same(both, original(pretrain="sam-2.0"))
@@ -87,6 +87,6 @@ def test_a_retrained_run_may_follow_the_schedule_of_its_reference() -> None:
 
 
 def test_every_rule_of_a_schedule_is_a_known_one() -> None:
-    assert parse_legs("sam-0.1:3, sgd", 9) == [("sam-0.1", 3), ("sgd", 6)]
+    assert parse_rule_schedule("sam-0.1:3, sgd", 9) == [("sam-0.1", 3), ("sgd", 6)]
     with pytest.raises(ConfigError, match=r"rule = 'sma-0\.1'"):
-        parse_legs("sma-0.1:3, sgd", 9)
+        parse_rule_schedule("sma-0.1:3, sgd", 9)

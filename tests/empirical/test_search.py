@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from empirical.runs.resources import Resources
 from empirical.runs.run import run
-from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import FLOOR, SEARCH, RunConfig, Runtime
 from empirical.studies import grid
 from empirical.studies.executors import GridReport
@@ -183,8 +183,8 @@ def test_cases_that_share_a_retrained_model_share_their_noise_floor(small: Small
     assert search.retrained(search.setting_of(small(pretrain="sam-0.1"))).rule == "sam-0.1"
 
 
-def test_the_noise_floor_is_a_second_model_retrained_from_another_seed(small: Small, shared: Workspace) -> None:
-    same, second = (run(small(method="retrain", unlearn_seed=seed), shared.store, workspace=shared) for seed in (0, 3))
+def test_the_noise_floor_is_a_second_model_retrained_from_another_seed(small: Small, shared: Resources) -> None:
+    same, second = (run(small(method="retrain", unlearn_seed=seed), shared.store, resources=shared) for seed in (0, 3))
     assert same.result["tow"] == 1.0
     assert same.result["parents"]["unlearn"] == same.result["parents"]["retrain"] == second.result["parents"]["retrain"]
     assert second.result["parents"]["unlearn"] != same.result["parents"]["unlearn"]

@@ -13,13 +13,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from empirical.augmentation.corruptions import corrupted_images
 from empirical.metrics.outputs import model_outputs
 from empirical.models.network import Network
 from empirical.runs.evaluations import make_evaluation
 from empirical.runs.experiment import train_original, train_retrained
+from empirical.runs.resources import Resources
 from empirical.runs.run import run
 from empirical.runs.subset_models import SubsetModels
-from empirical.runs.workspace import Workspace, corrupted_images
 from empirical.settings.keys import subset_key
 from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime, config_for
 from empirical.training.loop import Log, fit
@@ -35,7 +36,7 @@ def weights(network: Any) -> Tensor:
     return torch.cat([weight.detach().flatten() for weight in network.parameters()])
 
 
-def test_retraining_has_never_seen_the_forget_set(shared: Workspace) -> None:
+def test_retraining_has_never_seen_the_forget_set(shared: Resources) -> None:
     """A model retrained without a whole class never names it; the original names it almost always."""
     config = RunConfig(difficulty="class", forget_class=3, pretrain_epochs=4, epochs=1)
     data, models = trained_run(config, shared)
@@ -47,7 +48,7 @@ def test_retraining_has_never_seen_the_forget_set(shared: Workspace) -> None:
     assert shares["retrained"] == 0.0
 
 
-def test_retraining_starts_from_fresh_weights_and_other_seeds_from_others(small: Small, shared: Workspace) -> None:
+def test_retraining_starts_from_fresh_weights_and_other_seeds_from_others(small: Small, shared: Resources) -> None:
     cells = [small(pretrain_lr=1e-12, weight_decay=0.0, seed=seed) for seed in (0, 1)]
     models = [
         weights(train(data).network)
@@ -57,8 +58,8 @@ def test_retraining_starts_from_fresh_weights_and_other_seeds_from_others(small:
         assert all(not torch.allclose(model, other, atol=1e-3) for other in models[:place])
 
 
-def moved(config: RunConfig, workspace: Workspace) -> float:
-    _, models = trained_run(config, workspace)
+def moved(config: RunConfig, resources: Resources) -> float:
+    _, models = trained_run(config, resources)
     return float((weights(models.unlearned.network) - weights(models.original.network)).norm())
 
 
@@ -70,14 +71,14 @@ def moved(config: RunConfig, workspace: Workspace) -> float:
     ({"warmup_epochs": 0}, {"warmup_epochs": 1, "epochs": 1}),
 ], ids=str)  # fmt: skip
 def test_the_settings_of_unlearning_reach_its_steps(
-    more: dict[str, Any], less: dict[str, Any], small: Small, shared: Workspace
+    more: dict[str, Any], less: dict[str, Any], small: Small, shared: Resources
 ) -> None:
     base = {"method": "finetune", "weight_decay": 0.0, "epochs": 2, "lr": 0.01}
     assert moved(small(**(base | more)), shared) > 1.2 * moved(small(**(base | less)), shared)
 
 
 def test_every_model_of_a_corrupted_run_and_its_mask_see_the_corrupted_images(
-    small: Small, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    small: Small, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A retrained model of clean images would be a reference for another task, and a mask of them another mask."""
     config = small(dataset="digits", dataset_options="", n_train=60, n_test=20, model="resnet8-narrow", rule="minmax",
@@ -89,7 +90,7 @@ def test_every_model_of_a_corrupted_run_and_its_mask_see_the_corrupted_images(
         return fit(network, stage, *args, **kwargs)
 
     monkeypatch.setattr("empirical.runs.stages.fit", watched)
-    data, models = trained_run(config, workspace)
+    data, models = trained_run(config, resources)
     noisy = corrupted_images(data.config, data.images)
     assert float((noisy.float() - data.images.train_images.float()).abs().mean()) > 5
     assert [torch.equal(stage.images, noisy) for stage in seen] == [True] * 3
@@ -101,7 +102,7 @@ def test_every_model_of_a_corrupted_run_and_its_mask_see_the_corrupted_images(
 
 
 def test_images_that_a_process_has_corrupted_are_those_of_one_corruption_and_one_way_to_blur(
-    shared: Workspace,
+    shared: Resources,
 ) -> None:
     runs = [("none", ""), ("snow-1", ""), ("glass_blur-1", ""), ("glass_blur-1", "glass_blur=copy")]
     held = [shared.train_images(RunConfig(n_train=20, corruption=kind, switches=one)) for kind, one in runs]
@@ -109,7 +110,7 @@ def test_images_that_a_process_has_corrupted_are_those_of_one_corruption_and_one
 
 
 @pytest.mark.parametrize("cell", [{"method": "salun"}, {"rule": "masked-sam-0.1"}], ids=str)
-def test_a_masked_run_moves_salient_weights_only(cell: dict[str, str], small: Small, shared: Workspace) -> None:
+def test_a_masked_run_moves_salient_weights_only(cell: dict[str, str], small: Small, shared: Resources) -> None:
     """Weights outside the mask keep the original's bits, weight decay and momentum included."""
     data, models = trained_run(small(**cell, epochs=2, weight_decay=0.01), shared)
     salient = torch.cat([mask.flatten() for mask in mask_of(data)])
@@ -118,7 +119,7 @@ def test_a_masked_run_moves_salient_weights_only(cell: dict[str, str], small: Sm
     assert (before[salient] != after[salient]).float().mean() > 0.9
 
 
-def test_a_subset_model_fits_its_subset_and_knows_nothing_of_the_rest(shared: Workspace) -> None:
+def test_a_subset_model_fits_its_subset_and_knows_nothing_of_the_rest(shared: Resources) -> None:
     """Without a signal the labels are coin flips: what a model was trained on it knows, the rest it guesses."""
     config = MemorizationConfig(
         "signal-noise", "side=16, n=60, n_test=10, signal_strength=0", model="resnet8", subsets=4, epochs=20, lr=0.05,
@@ -131,7 +132,7 @@ def test_a_subset_model_fits_its_subset_and_knows_nothing_of_the_rest(shared: Wo
     assert record.result["mean"] > 0.3
 
 
-def test_subset_models_of_another_seed_or_number_are_other_models_of_the_same_images(shared: Workspace) -> None:
+def test_subset_models_of_another_seed_or_number_are_other_models_of_the_same_images(shared: Resources) -> None:
     config = MemorizationConfig("signal-noise", "side=8, n=20, n_test=10", subsets=4, epochs=1, batch_size=8)
     weights = []
     for one, number in ((config, 0), (replace(config, seed=1), 0), (config, 1)):
@@ -151,10 +152,10 @@ def test_a_run_that_diverges_is_a_row_with_its_epoch_and_without_numbers(small: 
     assert run(small(lr=1e30, epochs=2), store).provenance == record.provenance
 
 
-def test_runs_with_other_test_images_in_one_process_are_judged_on_their_own(small: Small, shared: Workspace) -> None:
+def test_runs_with_other_test_images_in_one_process_are_judged_on_their_own(small: Small, shared: Resources) -> None:
     """An accuracy on 7 images is a multiple of 1/7, for the original too, whose outputs runs share."""
     for count in (7, 11):
-        result = run(small(n_test=count, metrics=("accuracy",)), shared.store, workspace=shared).result
+        result = run(small(n_test=count, metrics=("accuracy",)), shared.store, resources=shared).result
         for name in ("test_accuracy", "original_test_accuracy", "retrained_test_accuracy"):
             assert result[name] * count == pytest.approx(round(result[name] * count), abs=1e-9)
 
@@ -210,13 +211,13 @@ def test_accuracies_on_other_images_than_those_measured_stay_out_of_a_record(sma
     assert not any("accuracies" in row for row in record.epochs())
 
 
-def test_a_graded_cell_says_how_far_its_scores_can_be_trusted(small: Small, shared: Workspace) -> None:
+def test_a_graded_cell_says_how_far_its_scores_can_be_trusted(small: Small, shared: Resources) -> None:
     config = small(difficulty="high", subsets=8)
-    result = run(config, shared.store, workspace=shared).result
+    result = run(config, shared.store, resources=shared).result
     estimate = SubsetModels(config_for(shared.identified(config)), shared).record().result
     assert result["memorization_reliability"] == estimate["reliability"] <= 1
     assert 0 < result["memorization_ties"] == estimate["ties"] <= 1
-    assert "memorization_ties" not in run(small(), shared.store, workspace=shared).result
+    assert "memorization_ties" not in run(small(), shared.store, resources=shared).result
 
 
 def test_subset_models_are_those_a_config_names(small: Small) -> None:
@@ -238,10 +239,10 @@ def test_subset_models_are_those_a_config_names(small: Small) -> None:
 
 
 def test_a_run_whose_stage_was_kept_before_it_was_killed_knows_what_its_mask_cost(
-    small: Small, workspace: Workspace
+    small: Small, resources: Resources
 ) -> None:
     config = small(method="salun")
-    first = run(config, workspace.store, workspace=workspace).result["seconds_mask"]
-    shutil.rmtree(workspace.store.root / "runs")
-    again = run(config, workspace.store, workspace=Workspace(workspace.store, workspace.runtime)).result
+    first = run(config, resources.store, resources=resources).result["seconds_mask"]
+    shutil.rmtree(resources.store.root / "runs")
+    again = run(config, resources.store, resources=Resources(resources.store, resources.runtime)).result
     assert first == again["seconds_mask"] > 0

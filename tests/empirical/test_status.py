@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from empirical.runs.workspace import Workspace
+from empirical.runs.resources import Resources
 from empirical.settings.keys import evaluation_keys
 from empirical.studies.executors import save_failure
 from empirical.studies.grid import run_grid
@@ -37,9 +37,9 @@ def test_a_study_that_nobody_has_begun_is_pending(recipe: Recipe, store: Store) 
 
 def test_every_run_is_done_running_failed_or_pending(recipe: Recipe, store: Store) -> None:
     run_grid(replace(recipe, shard="1/2"), store, runtime=CPU)
-    workspace = Workspace(store, CPU)
-    third, fourth = (workspace.identified(cell) for cell in recipe.runs()[2:])
-    save_failure(third, workspace, ZeroDivisionError("by a method of mine"))
+    resources = Resources(store, CPU)
+    third, fourth = (resources.identified(cell) for cell in recipe.runs()[2:])
+    save_failure(third, resources, ZeroDivisionError("by a method of mine"))
     with store.lease(run_id("unlearn", fourth)):
         found = seen(recipe, store)
     assert found.counts == {"done": 2, "failed": 1, "running": 1}
@@ -52,7 +52,7 @@ def test_every_run_is_done_running_failed_or_pending(recipe: Recipe, store: Stor
     assert found.seconds_left >= 0
     after = seen(recipe, store)  # nobody is at work any more
     assert (after.counts, after.seconds_left) == ({"done": 2, "failed": 1, "pending": 1}, None)
-    assert [row.run_id for row in after.rows] == [run_id("unlearn", workspace.identified(one)) for one in recipe.runs()]
+    assert [row.run_id for row in after.rows] == [run_id("unlearn", resources.identified(one)) for one in recipe.runs()]
 
 
 def test_the_rest_is_foretold_by_the_mean_time_between_the_runs_that_ended(
@@ -60,7 +60,7 @@ def test_the_rest_is_foretold_by_the_mean_time_between_the_runs_that_ended(
 ) -> None:
     """Three runs ended at 10:00:00, 10:01:00 and 10:05:00, one of the other two is in hand: twice 150 seconds."""
     five = replace(recipe, blocks=({"seed": [0, 1, 2, 3, 4]},))
-    cells = [Workspace(store, CPU).identified(cell) for cell in five.runs()]
+    cells = [Resources(store, CPU).identified(cell) for cell in five.runs()]
     for cell, ended in zip(cells, ("10:05:00", "10:00:00", "10:01:00"), strict=False):
         ids = {n: store.save_evaluation(k, result={}).run_id for n, k in evaluation_keys(cell, PARENTS).items()}
         store.save("unlearn", cell, result={"parents": PARENTS}, evaluations=ids,
@@ -72,15 +72,15 @@ def test_the_rest_is_foretold_by_the_mean_time_between_the_runs_that_ended(
 
 
 def test_a_run_that_is_made_anew_counts_as_running(recipe: Recipe, store: Store) -> None:
-    workspace = Workspace(store, CPU)
-    first = workspace.identified(recipe.runs()[0])
-    save_failure(first, workspace, ZeroDivisionError("once"))
+    resources = Resources(store, CPU)
+    first = resources.identified(recipe.runs()[0])
+    save_failure(first, resources, ZeroDivisionError("once"))
     with store.lease(run_id("unlearn", first)):
         assert seen(recipe, store).counts == {"running": 1, "pending": 3}
 
 
 def test_a_lease_whose_owner_fell_silent_is_nobody_at_work(recipe: Recipe, store: Store) -> None:
-    first = Workspace(store, CPU).identified(recipe.runs()[0])
+    first = Resources(store, CPU).identified(recipe.runs()[0])
     with store.lease(run_id("unlearn", first)):
         (marker,) = store.leases.folder.glob("*.claim")
         os.utime(marker, (1, 1))

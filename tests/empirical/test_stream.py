@@ -19,7 +19,7 @@ from empirical.augmentation.augment import PLANS, boxes, resized_crops
 from empirical.data.files import decode_image, scaled
 from empirical.data.folders import load_imagenet
 from empirical.data.source import file_digest
-from empirical.data.stream import Readers, StreamedImages, decoded, fitting_readers, random_crop, read_image
+from empirical.data.stream import Readers, StreamedImages, decode_file, fitting_readers, random_crop, read_image
 from empirical.methods.forget import NegGrad
 from empirical.models.network import Network
 from empirical.models.resnet import Classifier
@@ -80,12 +80,12 @@ def test_readers_change_nothing_and_graphs_take_batches_that_were_read(images: S
 
 def test_a_batch_is_the_rows_of_its_step_cut_by_their_draws(images: StreamedImages) -> None:
     stage, arranger = stage_of(images), Arranger(3, PLANS["resized-crop"].columns)
-    segment = stage.method.segments(stage.sets, 0, arranger.generator("labels"))[0]
-    orders = arranger.arrange(segment, "epoch", 0)
+    phase = stage.method.phases(stage.sets, 0, arranger.generator("labels"))[0]
+    orders = arranger.arrange(phase, "epoch", 0)
     feed = Feed(images, crops=True, device=torch.device("cpu"), own=lambda size: slice(1, size))
     for number in (0, 1, 4, 2):  # an interrupted epoch begins in its middle
         for name, (read, labels, *_) in feed(orders, number).items():
-            index, whole, _, draws = orders[name].rows(number)
+            index, whole, _, draws = orders[name].inputs(number)
             assert torch.equal(labels, whole[1:])
             expected = [
                 random_crop(images.root / f"{row}.jpg", SIZE, own) for row, own in zip(index, draws, strict=True)
@@ -142,7 +142,7 @@ def test_no_more_is_read_ahead_than_shared_memory_holds(
 
 def test_a_random_crop_is_the_part_its_draws_name(tmp_path: Path) -> None:
     picture(tmp_path / "a.jpg", 0, (32, 32))
-    whole = decoded(tmp_path / "a.jpg")
+    whole = decode_file(tmp_path / "a.jpg")
     everything = torch.tensor([0.0, 0.0, 0.0, 1.0, 0.5])
     assert torch.equal(random_crop(tmp_path / "a.jpg", 32, everything), whole)
     mirrored = random_crop(tmp_path / "a.jpg", 32, everything + torch.tensor([0, 0, 0.5, 0, 0]))
@@ -168,7 +168,7 @@ def test_parts_lie_inside_their_image_and_have_the_area_and_aspect_they_should()
 
 def test_images_in_memory_are_cut_alike(tmp_path: Path) -> None:
     picture(tmp_path / "a.jpg", 1, (32, 32))
-    whole = decoded(tmp_path / "a.jpg")
+    whole = decode_file(tmp_path / "a.jpg")
     draws = torch.rand(40, 5, generator=torch.Generator().manual_seed(1))
     held = resized_crops(whole.expand(40, -1, -1, -1), draws).int()
     read = torch.stack([random_crop(tmp_path / "a.jpg", 32, own) for own in draws]).int()
@@ -185,7 +185,7 @@ def test_a_file_that_cannot_be_decoded_is_named_by_a_reader(images: StreamedImag
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-@pytest.mark.parametrize("read", [decoded, lambda path: read_image(path, 8), file_digest])
+@pytest.mark.parametrize("read", [decode_file, lambda path: read_image(path, 8), file_digest])
 def test_a_pipe_among_the_images_is_named_and_not_waited_for(tmp_path: Path, read: Callable[[Path], Any]) -> None:
     os.mkfifo(tmp_path / "a.jpg")
     found: list[str] = []
@@ -218,7 +218,7 @@ def test_grey_of_16_bits_is_scaled_however_it_is_read(tmp_path: Path) -> None:
     Image.fromarray(ramp).save(tmp_path / "a.png")
     data = (tmp_path / "a.png").read_bytes()
     with Image.open(tmp_path / "a.png") as image:
-        read = [scaled(image, 8), decode_image(data, "a.png"), decoded(tmp_path / "a.png").numpy()]
+        read = [scaled(image, 8), decode_image(data, "a.png"), decode_file(tmp_path / "a.png").numpy()]
     assert all(one.dtype == np.uint8 and np.array_equal(one, expected) for one in read)
 
 
@@ -234,7 +234,7 @@ def test_a_picture_that_torch_does_not_know_is_read_by_pillow(tmp_path: Path) ->
     data = io.BytesIO()
     Image.fromarray(pixels).save(data, "BMP")
     (tmp_path / "a.bmp").write_bytes(data.getvalue())
-    assert np.array_equal(decoded(tmp_path / "a.bmp").permute(1, 2, 0).numpy(), pixels)
+    assert np.array_equal(decode_file(tmp_path / "a.bmp").permute(1, 2, 0).numpy(), pixels)
 
 
 def test_imagenet_is_scaled_to_256_and_cut_to_224_and_keeps_that_ratio_at_other_sizes(tmp_path: Path) -> None:

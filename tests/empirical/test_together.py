@@ -13,7 +13,7 @@ import torch
 
 from empirical.training.loop import normalize_alone, refuse_empty_parts
 from empirical.training.rules import RuleContext, build_rule
-from empirical.training.together import Processes, cut, joined
+from empirical.training.together import Processes, cut, torchrun_processes
 from repro.base.errors import ConfigError
 from repro.records.store import Store
 from tests.empirical.tiny import make_network, make_stage
@@ -98,7 +98,7 @@ def test_a_batch_is_cut_into_parts_that_differ_by_one_row() -> None:
 
 def test_processes_that_do_not_share_the_parts_evenly_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"batch_parts = 3: must be a multiple of the 2 processes"):
-        Processes(0, 2).parts(3)
+        Processes(0, 2).own_parts(3)
 
 
 def test_synchronized_batchnorm_is_refused_without_a_gpu() -> None:
@@ -108,7 +108,10 @@ def test_synchronized_batchnorm_is_refused_without_a_gpu() -> None:
 
 def test_one_gpu_for_all_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ConfigError, match=r"device = 'cuda:0': must be cuda under torchrun"), joined("cuda:0"):
+    with (
+        pytest.raises(ConfigError, match=r"device = 'cuda:0': must be cuda under torchrun"),
+        torchrun_processes("cuda:0"),
+    ):
         pass
 
 
@@ -124,8 +127,8 @@ def test_only_what_the_first_process_tells_is_waited_for_for_days(monkeypatch: p
     }  # fmt: skip
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.distributed, name, fake)
-    with joined("cpu") as group:
-        assert group.tell(lambda: "nothing") == "patient"
+    with torchrun_processes("cpu") as group:
+        assert group.broadcast(lambda: "nothing") == "patient"
     assert waits["exchange"].total_seconds() == 1800
     assert (waits["told"][0], waits["told"][1].days) == ("gloo", 7)
 

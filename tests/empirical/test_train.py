@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from empirical.models.network import Network, can_generate_code, frozen_statistics
+from empirical.runs.resources import Resources
 from empirical.runs.run import run
-from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import Runtime
-from empirical.training.batches import Arranger, Rows, Segment
+from empirical.training.batches import Arranger, Phase, Rows
 from repro.records.store import Store
 from tests.empirical.conftest import Small
 
@@ -23,7 +23,7 @@ def rows(count: int, batch_size: int) -> Rows:
 
 def test_cached_streams_repeat_order_and_augmentation() -> None:
     streams = {"retain": rows(12, 3), "forget": rows(3, 3)}
-    fresh, cached = (Arranger(0, 3).arrange(Segment(streams, flag), "epoch", 0)["forget"] for flag in (False, True))
+    fresh, cached = (Arranger(0, 3).arrange(Phase(streams, flag), "epoch", 0)["forget"] for flag in (False, True))
     assert torch.equal(cached.index[:3], cached.index[9:])
     assert torch.equal(cached.draws[:3], cached.draws[9:])
     assert not torch.equal(fresh.draws[:3], fresh.draws[9:])
@@ -31,9 +31,9 @@ def test_cached_streams_repeat_order_and_augmentation() -> None:
     assert len(set(rounds)) > 1
 
 
-def test_gradient_evaluations_count_every_example_of_every_pass(small: Small, shared: Workspace) -> None:
+def test_gradient_evaluations_count_every_example_of_every_pass(small: Small, shared: Resources) -> None:
     counts = {
-        rule: run(small(rule=rule, forget_batch_size=4), shared.store, workspace=shared).result["gradient_evaluations"]
+        rule: run(small(rule=rule, forget_batch_size=4), shared.store, resources=shared).result["gradient_evaluations"]
         for rule in ("sgd", "sam-0.1", "retain-sam-0.1", "minmax-sam-0.1")
     }
     retain, forget = 36, 3 * 4
@@ -45,10 +45,10 @@ def test_gradient_evaluations_count_every_example_of_every_pass(small: Small, sh
 
 @pytest.mark.parametrize(("retrain", "passes"), [("sgd", 1), ("sam-0.1", 2)])
 def test_gradient_evaluations_of_retraining_are_those_of_its_own_epochs_and_rule(
-    retrain: str, passes: int, small: Small, shared: Workspace
+    retrain: str, passes: int, small: Small, shared: Resources
 ) -> None:
     epochs, n_retain = 2, 36
-    result = run(small(retrain=retrain, metrics=("accuracy",)), shared.store, workspace=shared).result
+    result = run(small(retrain=retrain, metrics=("accuracy",)), shared.store, resources=shared).result
     assert result["retrain_gradient_evaluations"] == epochs * n_retain * passes
 
 

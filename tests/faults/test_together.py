@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from empirical.runs.workspace import Workspace
+from empirical.runs.resources import Resources
 from empirical.settings.run_config import Runtime
 from repro.records.identity import run_id
 from repro.records.store import Store
@@ -47,12 +47,12 @@ def test_processes_on_one_grid_share_it(processes: int, victims: Victims, tmp_pa
 def test_a_process_that_waits_for_another_ends_at_once(
     number: int, workers: int, victims: Victims, tmp_path: Path
 ) -> None:
-    workspace = Workspace(Store(tmp_path / "store"), Runtime(device="cpu"))
-    cells = [workspace.identified(cell) for cell in recipe(1, 1).runs()]
+    resources = Resources(Store(tmp_path / "store"), Runtime(device="cpu"))
+    cells = [resources.identified(cell) for cell in recipe(1, 1).runs()]
     with ExitStack() as kept:
         for cell in cells:
-            kept.enter_context(workspace.store.lease(run_id("unlearn", cell)))
-        session = victims.start(workspace.store.root, workers=workers, epochs=1, seeds=1, seconds=None if number else 3)
+            kept.enter_context(resources.store.lease(run_id("unlearn", cell)))
+        session = victims.start(resources.store.root, workers=workers, epochs=1, seeds=1, seconds=None if number else 3)
         time.sleep(3)
         started = time.monotonic()
         if number:
@@ -60,8 +60,8 @@ def test_a_process_that_waits_for_another_ends_at_once(
         assert victims.wait() == (128 + number if number else 0)
         end_of(session, 5)
         assert time.monotonic() - started < 5
-        assert len(workspace.store.leases.all()) == len(cells)
-    assert workspace.store.records() == []
+        assert len(resources.store.leases.all()) == len(cells)
+    assert resources.store.records() == []
 
 
 def test_who_is_killed_leaves_its_cells_to_those_that_wait(victims: Victims, tmp_path: Path) -> None:

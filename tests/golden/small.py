@@ -20,8 +20,8 @@ from empirical.data.forget import choose_forget, hold_out
 from empirical.methods.forget import GradientAscent, NegGrad, Scrub
 from empirical.methods.relabel import RandomLabel, SalUn
 from empirical.methods.retain import Finetune, L1Sparse
+from empirical.runs.resources import Resources
 from empirical.runs.run import run
-from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
 from empirical.training import saliency
 from empirical.training.loop import fit
@@ -96,12 +96,12 @@ def runs() -> Numbers:
     """Return ids, costs, weights and numbers of whole runs of a two-layer network, from config to record."""
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
-        workspace = Workspace(store, Runtime(device="cpu"))
-        return {name: _run(BASE | settings, store, workspace) for name, settings in RUNS.items()}
+        resources = Resources(store, Runtime(device="cpu"))
+        return {name: _run(BASE | settings, store, resources) for name, settings in RUNS.items()}
 
 
-def _run(settings: dict[str, Any], store: Store, workspace: Workspace) -> Numbers:
-    record = run(RunConfig(**settings), store, workspace=workspace)
+def _run(settings: dict[str, Any], store: Store, resources: Resources) -> Numbers:
+    record = run(RunConfig(**settings), store, resources=resources)
     # Without checksums: the last bits of weights are the processor's.
     parents = {stage: name for stage, name in record.result["parents"].items() if not stage.endswith("_checksum")}
     kept = {stage: name for stage, name in parents.items() if stage != "forget_set"}

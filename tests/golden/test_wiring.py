@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from empirical.runs.workspace import Workspace
+from empirical.runs.resources import Resources
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.base.settings import build
 from repro.records.store import Store
@@ -91,7 +91,7 @@ def holds(test: Callable[..., None], *arguments: Any) -> Callable[[Path], list[s
         store = Store(folder / "runs")
         with pytest.MonkeyPatch.context() as monkeypatch:
             fixtures = {"tmp_path": folder, "store": store, "monkeypatch": monkeypatch,
-                        "workspace": Workspace(store, Runtime(device="cpu")),
+                        "resources": Resources(store, Runtime(device="cpu")),
                         "small": lambda **changes: replace(SMALL, **changes)}  # fmt: skip
             asked = {name: fixtures[name] for name in signature(test).parameters if name in fixtures}
             try:
@@ -286,10 +286,10 @@ BUGS = [
     Bug("empirical.methods.forget:NegGrad.loss", "alpha and 1 - alpha exchanged",
         first_as(lambda one: replace(one, alpha=1 - one.alpha)), "stages"),
     Bug("empirical.methods.forget:GradientAscent.loss", "descends", result_as(lambda loss: -loss), "stages"),
-    Bug("empirical.methods.relabel:RandomLabel.segments", "true labels", field(relabel=False), "stages"),
+    Bug("empirical.methods.relabel:RandomLabel.phases", "true labels", field(relabel=False), "stages"),
     Bug("empirical.methods.relabel:RandomLabel.loss", "the other part", other_part, "stages"),
     Bug("empirical.methods.forget:Scrub.distance", "models exchanged", swapped(1, 2), "stages"),
-    Bug("empirical.methods.forget:Scrub.segments", "F after R", result_as(lambda found: found[::-1]), "stages"),
+    Bug("empirical.methods.forget:Scrub.phases", "F after R", result_as(lambda found: found[::-1]), "stages"),
     Bug("empirical.methods.retain:L1Sparse.loss", "no penalty", field(strength=0.0), "stages"),
     # a step, a loop, its batches
     Bug(f"{STEP}:make_optimizer", "no momentum", field(momentum=0.0), "stages"),
@@ -306,7 +306,7 @@ BUGS = [
         lambda real: lambda self, *names: real(self, names[-1]), "stages"),
     Bug("empirical.training.saliency:saliency_mask", "the least salient weights", given(polarity="low"), "stages"),
     # a run, from config to record
-    Bug(f"{EXPERIMENT}:derive_seed", "the seed is not passed on", without_root, "runs"),
+    Bug("empirical.runs.stages:derive_seed", "the seed is not passed on", without_root, "runs"),
     Bug("empirical.runs.stages:row_sets", "the retrained model sees F", all_rows, "runs"),
     Bug(f"{UNLEARNING}:derive_seed", "the unlearning seed is not passed on", without_last_name, "runs"),
     Bug(f"{UNLEARNING}:row_sets", "R and F exchanged", swapped(2, 3), "runs"),
@@ -337,11 +337,11 @@ BUGS = [
     Bug(f"{LOOP}:to_bytes", "a state without the moments of the forget branch", of_the_first_optimizer, "resuming"),
     Bug(f"{STEP}:Step.set_rate", "the rate of the forget branch stays", first_follows, "both branches"),
     # many models
-    Bug(f"{POOLED}:halves", "model and reference exchanged", swapped(0, 1), "klom"),
-    Bug(f"{POOLED}:halves", "intervals of the reverse", reverse_resampled, "klom"),
-    Bug(f"{POOLED}:Pool.margins", "the unlearned models as the originals", unlearned_as_original, "klom"),
-    Bug(f"{POOLED}:Pool.margins", "EasyDUB's KLoM of the unlearned models as the originals'", unlearned_as_original,
-        "klom_easydub"),
+    Bug(f"{POOLED}:divergence_of_halves", "model and reference exchanged", swapped(0, 1), "klom"),
+    Bug(f"{POOLED}:divergence_of_halves", "intervals of the reverse", reverse_resampled, "klom"),
+    Bug(f"{POOLED}:SeedArrays.margins", "the unlearned models as the originals", unlearned_as_original, "klom"),
+    Bug(f"{POOLED}:SeedArrays.margins", "EasyDUB's KLoM of the unlearned models as the originals'",
+        unlearned_as_original, "klom_easydub"),
     Bug(f"{POOLED}:easydub_divergence", "model and reference exchanged", swapped(0, 1), "klom_easydub"),
     Bug(f"{POOLED}:likelihood_ratios", "retrained models as the members", swapped(0, 1), "ulira"),
     Bug("empirical.studies.measure:digest", "models that forgot other images in one pool",
@@ -366,7 +366,7 @@ BUGS = [
     Bug("empirical.data.forget:Candidates.ranked", "the least memorized last",
         result_as(lambda found: (found[0][::-1], found[1][::-1])), "choosing"),
     Bug("empirical.data.forget:Candidates.of_class", "another class",
-        instead(lambda self: self.pool[self.labels[self.pool] == 0]), "choosing"),
+        instead(lambda self: self.rows[self.labels[self.rows] == 0]), "choosing"),
     Bug("empirical.data.forget:derive_seed", "the forget seed is not passed on", without_root, "choosing"),
     # identities and the store
     Bug("empirical.settings.keys:_key", "the seed is no part of a stage",

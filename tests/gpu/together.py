@@ -9,13 +9,13 @@ import torch
 from empirical.methods.forget import NegGrad
 from empirical.models.network import can_generate_code
 from empirical.training.loop import fit
-from empirical.training.together import joined
+from empirical.training.together import torchrun_processes
 from tests.gpu.test_runs import apart, network_of, stage_of, weights
 
 
 def main(folder: Path, synchronized: bool) -> None:
     """Train NegGrad under ASAM together, then by this process alone, and keep how far these are apart."""
-    with joined("cuda") as group:
+    with torchrun_processes("cuda") as group:
         stage = stage_of(NegGrad(0.9), "asam-1.0", batch_parts=2, sync_batchnorm=synchronized)
         network = network_of()
         log = fit(network, replace(stage, group=group), "compiled")

@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from empirical.runs.resources import Resources
 from empirical.runs.subset_models import SubsetModels, memorization_scores
-from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.executors import GridReport
 from empirical.studies.status import Status, StatusRow
@@ -292,9 +292,9 @@ def test_a_run_forgets_what_is_hard_to_forget_where_that_trains_nothing_more(
     assert RunConfig().difficulty == "random", "ids of records rest on the defaults of the fields"
     if chosen != "high":
         return
-    workspace = Workspace(Store(tmp_path), Runtime(device="cpu"))
+    resources = Resources(Store(tmp_path), Runtime(device="cpu"))
     monkeypatch.setattr(SubsetModels, "train", lambda _: pytest.fail("subset models would be trained"))
-    assert memorization_scores(workspace.identified(seen[0]), workspace).shape == (1437,)
+    assert memorization_scores(resources.identified(seen[0]), resources).shape == (1437,)
 
 
 def test_the_limits_of_a_grid_arrive_and_to_debug_one_process_does_all(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from empirical.runs.resources import Resources
 from empirical.runs.run import run
-from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, Runtime
 from figures.tables.beside import pairs, setting_of
 from figures.tables.ladder import ladder_table
@@ -37,13 +37,13 @@ def compared(store: Path, *words: str) -> None:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with two seeds of the theory's network, and two of one with a bias on a draw of its own."""
     folder = tmp_path_factory.mktemp("compare") / "runs"
-    workspace = Workspace(Store(folder), Runtime(device="cpu", study="made"))
+    resources = Resources(Store(folder), Runtime(device="cpu", study="made"))
     for model, seeds in (("patch-cnn", (0, 1)), ("patch-cnn-bias", (1, 2))):
         for seed in seeds:
             data = BASE.dataset_options.replace("draw=0", f"draw={seed}")
             metrics = BASE.metrics if model == "patch-cnn" else ("accuracy",)
             config = replace(BASE, model=model, seed=seed, dataset_options=data, metrics=metrics)
-            run(config, workspace.store, workspace=workspace)
+            run(config, resources.store, resources=resources)
     return folder
 
 
@@ -102,7 +102,7 @@ def test_momentum_has_its_theory_and_a_setting_refused_before_is_asked_again(
     config = replace(BASE, momentum=0.5, weight_decay=0.01, lr=0.1, pretrain_lr=0.1)
     store = Store(tmp_path / "runs")
     for seed in (0, 1):
-        run(replace(config, seed=seed), store, workspace=Workspace(store, Runtime(device="cpu", study="made")))
+        run(replace(config, seed=seed), store, resources=Resources(store, Runtime(device="cpu", study="made")))
     identity = command.Beside(setting_of(store.records("unlearn")[0].config))
     store.save("beside", identity, result={"departures": ["momentum = 0.5"]})
     compared(store.root, "--json")
@@ -117,9 +117,9 @@ def test_momentum_has_its_theory_and_a_setting_refused_before_is_asked_again(
 
 def test_twins_of_runs_that_leave_the_draw_out_are_theirs(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs")
-    workspace = Workspace(store, Runtime(device="cpu", study="made"))
+    resources = Resources(store, Runtime(device="cpu", study="made"))
     bare = replace(BASE, dataset_options="side=8, n=20, n_test=60")  # of draw 0, which nobody says
-    runs = [run(replace(bare, seed=seed), store, workspace=workspace) for seed in (0, 1)]
+    runs = [run(replace(bare, seed=seed), store, resources=resources) for seed in (0, 1)]
     compared(store.root, "--json")
     assert {one.config["network"] for one in store.records("twin")} == {one.run_id for one in runs}
 
@@ -144,8 +144,8 @@ def test_the_figure_of_a_study_is_that_study_s_and_an_unknown_one_is_refused(
 
 def test_theory_of_a_study_s_networks_is_added_to_its_list(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs")
-    workspace = Workspace(store, Runtime(device="cpu", study="mine"))
-    runs = [run(replace(BASE, seed=seed), store, workspace=workspace).run_id for seed in (0, 1)]
+    resources = Resources(store, Runtime(device="cpu", study="mine"))
+    runs = [run(replace(BASE, seed=seed), store, resources=resources).run_id for seed in (0, 1)]
     store.write_list("mine", RunList(tuple(sorted(runs))))
     compared(store.root, "--json")
     listed = store.run_list("mine")

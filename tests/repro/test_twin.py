@@ -12,9 +12,9 @@ import torch
 from empirical.methods.retain import Retrain
 from empirical.metrics.coefficients import coefficient_observer
 from empirical.models.network import Network, accuracy
-from empirical.runs.experiment import Experiment, prepare, train_original
+from empirical.runs.experiment import Experiment, make_experiment, train_original
+from empirical.runs.resources import Resources
 from empirical.runs.unlearning import unlearning_stage
-from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.training.batches import row_sets
 from empirical.training.loop import fit
@@ -44,7 +44,7 @@ def experiment(tmp_path: Path) -> Callable[..., Experiment]:
     """Make an experiment on 20 images of 16x16 pixels, with settings changed."""
 
     def make(**changes: Any) -> Experiment:
-        return prepare(replace(BASE, **changes), Workspace(Store(tmp_path), Runtime(device="cpu")))
+        return make_experiment(replace(BASE, **changes), Resources(Store(tmp_path), Runtime(device="cpu")))
 
     return make
 
@@ -58,7 +58,7 @@ def watch(experiment: Experiment, rule: Rule | None = None) -> tuple[Curves, Cur
     def observe(network: Network, progress: float) -> dict[str, Any]:
         found = learned(network)
         for side, where in rows.items():
-            scores = network.logits(network.prepare(images.train_images[where])).detach()
+            scores = network.logits(network.make_experiment(images.train_images[where])).detach()
             labels = images.train_labels[where]
             found[f"{side}_loss"] = float(torch.nn.functional.cross_entropy(scores, labels))
             found[f"{side}_error"] = float((scores.argmax(1) != labels).double().mean())
@@ -67,7 +67,7 @@ def watch(experiment: Experiment, rule: Rule | None = None) -> tuple[Curves, Cur
     network, seed = experiment.initial(), derive_seed(config.seed, "pretrain")
     everything = np.arange(len(images.train_labels))
     sets = row_sets(images, config.pretraining(), everything, everything[:0], device=network.device)
-    held = experiment.workspace.train_images(config)
+    held = experiment.resources.train_images(config)
     stage = Stage(
         Retrain(), build_rule(config.pretrain, RuleContext(list)), sets, config.pretraining(), held, seed=seed
     )
