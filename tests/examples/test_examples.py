@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.repro.test_cli import environment
+from tests.command import environment
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,9 +13,9 @@ from empirical.settings.run_config import Runtime
 from empirical.studies.grid import run_grid
 from repro.records.damage import collected
 from repro.records.store import MARK, Store
+from tests.command import environment
 from tests.faults.test_kills import content
 from tests.faults.victim import recipe
-from tests.repro.test_cli import environment
 
 pytestmark = pytest.mark.faults
 CORRUPTIONS = 120

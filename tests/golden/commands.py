@@ -4,19 +4,15 @@ They run one after another in one folder: first where nothing was ever run, then
 for people are not frozen. Of a long answer are kept the number of rows and a digest of every column.
 """
 
-import contextlib
 import hashlib
-import io
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pandas as pd
 
-from repro.commands.cli import app, run
+from tests.command import repro
 
 FILE = Path(__file__).parent / "commands.json"
 RECIPE = """
@@ -59,17 +55,9 @@ LONG = 1200  # characters of an answer that is kept whole
 
 def answer(line: str, folder: Path, *, trained: bool = False) -> dict[str, Any]:
     """Run a command in `folder`, without data sets, and return its exit code and what it said where it prints JSON."""
-    out, err = io.StringIO(), io.StringIO()
     words = [*line.split(), *(["--store", "runs"] if _has_store(line) else [])]
-    bare = {name: text for name, text in os.environ.items() if name != "REPRO_DATA"}
-    with (
-        mock.patch.dict(os.environ, bare, clear=True),
-        contextlib.chdir(folder),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        code = run(lambda: app(words, standalone_mode=False))
-    text = out.getvalue().replace(str(folder), "FOLDER")
+    code, out, _ = repro(folder, *words)
+    text = out.replace(str(folder), "FOLDER")
     if "--json" not in words or code or not text.strip():
         return {"exit": code}
     return {"exit": code, "json": _compact(_plain(json.loads(text), trained=trained))}

@@ -32,7 +32,7 @@ def main(part: str, *names: str) -> None:
         lines = [f"{json.dumps(line)}: {json.dumps(said)}" for line, said in found.items()]
         commands.FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     elif part == "small":
-        found = {name: compute() for name, compute in small.PARTS.items()}
+        found = {name: dict(compute()) for name, compute in small.PARTS.items()}
         small.FILE.write_text(json.dumps(found, indent=0) + "\n")
     elif part == "runs":
         cells.FILE.write_text(json.dumps(cells.golden_numbers(), indent=1) + "\n")

@@ -6,7 +6,7 @@ another order does not reach: the steps of `stages` are in float64, and the runs
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ FILE = Path(__file__).parent / "small.json"
 CLOSE = 1e-3
 NOT_COMPARED = ("seconds", "peak_memory", "labels", "parents", "evaluations")  # of a record's result
 Numbers = dict[str, Any]
+Part = Iterator[tuple[str, Any]]
 
 # Method, rule, settings of the recipe, augmentation.
 STAGES: dict[str, tuple[Any, str, dict[str, Any], Augment]] = {
@@ -69,9 +70,9 @@ THEORY = TheoryConfig(
 )  # fmt: skip
 
 
-def stages() -> Numbers:
-    """Return losses, weights and BatchNorm statistics of each method and rule on the tiny problem."""
-    return {name: _stage(*settings) for name, settings in STAGES.items()}
+def stages() -> Part:
+    """Yield losses, weights and BatchNorm statistics of each method and rule on the tiny problem."""
+    return ((name, _stage(*settings)) for name, settings in STAGES.items())
 
 
 def _stage(method: Any, label: str, recipe: dict[str, Any], augment: Augment) -> Numbers:
@@ -92,12 +93,13 @@ def _seen(array: np.ndarray) -> float:
     return float(array.ravel() @ np.cos(np.arange(array.size)))
 
 
-def runs() -> Numbers:
-    """Return ids, costs, weights and numbers of whole runs of a two-layer network, from config to record."""
+def runs() -> Part:
+    """Yield ids, costs, weights and numbers of whole runs of a two-layer network, from config to record."""
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
         resources = Resources(store, Runtime(device="cpu"))
-        return {name: _run(BASE | settings, store, resources) for name, settings in RUNS.items()}
+        for name, settings in RUNS.items():
+            yield name, _run(BASE | settings, store, resources)
 
 
 def _run(settings: dict[str, Any], store: Store, resources: Resources) -> Numbers:
@@ -119,24 +121,23 @@ def _weights(store: Store, stage: str) -> Path:
     return next(folder.glob("*.safetensors"))
 
 
-def choosing() -> Numbers:
-    """Return memorization scores of given answers, the rows chosen by them, and the released code's split."""
+def choosing() -> Part:
+    """Yield memorization scores of given answers, the rows chosen by them, and the released code's split."""
     config = MemorizationConfig(subsets=8, fraction=0.5)
     inside = memorization.draw_subsets(config, 60)
     correct = np.random.default_rng(0).random(inside.shape) < np.linspace(0.1, 0.9, 60) + 0.3 * inside
     result, arrays = memorization.summarize_subsets(inside, correct)
     labels = np.arange(60) % 3
     scores, others = memorization.filled(arrays["scores"]), memorization.draw_subsets(MemorizationConfig(seed=1), 60)
-    found: Numbers = {"scores": _seen(scores), "other subsets": _seen(others)}
+    yield from {"scores": _seen(scores), "other subsets": _seen(others)}.items()
     for difficulty in ("high", "mid", "low", "random", "class", "class-part"):
         run_config = RunConfig(difficulty=difficulty, forget_fraction=0.1, forget_class=1, forget_seed=3)
-        split = choose_forget(run_config, labels, memorization=lambda: scores)
-        found[difficulty] = split.forget.tolist()
-    return found | {"reliability": result["reliability"], "held out": hold_out(labels, 0.1, 1)[1].tolist()}
+        yield difficulty, choose_forget(run_config, labels, memorization=lambda: scores).forget.tolist()
+    yield from {"reliability": result["reliability"], "held out": hold_out(labels, 0.1, 1)[1].tolist()}.items()
 
 
-def theory() -> Numbers:
-    """Return the metrics of the exact theory at a small setting: every rule, after both pretrainings."""
+def theory() -> Part:
+    """Yield the metrics of the exact theory at a small setting: every rule, after both pretrainings."""
     cells = {
         f"{unlearn} after {pretrain}": THEORY.changed(pretrain=pretrain, unlearn=unlearn, rho_scale=0.5)
         for pretrain in ("sgd", "sam")
@@ -144,20 +145,21 @@ def theory() -> Numbers:
     }
     cells["random labels"] = THEORY.changed(method="random_label")
     found = simulate_many(list(cells.values()))
-    return {
-        name: {metric: _seen(values) for metric, values in one.metrics.items()}
-        | {f"pretrained {metric}": _seen(values) for metric, values in one.pretrain.items()}
-        | {f"retrained {metric}": _seen(values) for metric, values in one.retrained.items()}
-        for name, one in zip(cells, found, strict=True)
-    }
+    for name, one in zip(cells, found, strict=True):
+        models = {"": one.metrics, "pretrained ": one.pretrain, "retrained ": one.retrained}
+        yield name, {f"{model}{metric}": _seen(values)
+                     for model, metrics in models.items() for metric, values in metrics.items()}  # fmt: skip
 
 
-PARTS: dict[str, Callable[[], Numbers]] = {"stages": stages, "runs": runs, "choosing": choosing, "theory": theory}
+PARTS: dict[str, Callable[[], Part]] = {"stages": stages, "runs": runs, "choosing": choosing, "theory": theory}
 
 
-def moved(part: str) -> list[str]:
-    """Return every number of a part that is not as frozen, as `where: was, is`."""
-    return list(_moved(part, json.loads(FILE.read_text())[part], json.loads(json.dumps(PARTS[part]()))))
+def moved(part: str) -> Iterator[str]:
+    """Yield every number of a part that is not as frozen, as `where: was, is`; who stops early computes no more."""
+    frozen = json.loads(FILE.read_text())[part]
+    for name, now in PARTS[part]():
+        yield from _moved(f"{part} / {name}", frozen.pop(name, None), json.loads(json.dumps(now)))
+    yield from (f"{part} / {name}: is gone" for name in frozen)
 
 
 def _moved(where: str, was: Any, now: Any) -> list[str]:

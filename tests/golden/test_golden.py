@@ -22,6 +22,7 @@ def numbers() -> dict[str, Any]:
     return golden_numbers()
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("golden")
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_golden_cell_gives_its_committed_numbers(cell: str, numbers: dict[str, Any]) -> None:
@@ -30,6 +31,7 @@ def test_a_golden_cell_gives_its_committed_numbers(cell: str, numbers: dict[str,
     assert numbers["cells"][cell] == GOLDEN[cell]  # the checksums of its weights among them
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("golden")
 def test_the_golden_cells_come_near_under_any_torch(numbers: dict[str, Any]) -> None:
     near = [numbers["cells"][cell]["tow"] == pytest.approx(GOLDEN[cell]["tow"], abs=NEAR) for cell in CELLS]

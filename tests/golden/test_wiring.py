@@ -7,7 +7,7 @@ of `make mutation`.
 
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from inspect import signature
@@ -37,18 +37,21 @@ from tests.golden import commands, ids, small, tables
 ROOT = Path(__file__).parents[2]
 
 
-def small_part(name: str) -> Callable[[Path], list[str]]:
+Check = Callable[[Path], Iterable[str]]  # yields what it notices, given an empty folder
+
+
+def small_part(name: str) -> Check:
     return lambda folder: small.moved(name)
 
 
-def figure(name: str) -> Callable[[Path], list[str]]:
+def figure(name: str) -> Check:
     def check(folder: Path) -> list[str]:
         return tables.differences(tables.drawn(name, tables.published_studies()), name)
 
     return check
 
 
-def command(line: str) -> Callable[[Path], list[str]]:
+def command(line: str) -> Check:
     def check(folder: Path) -> list[str]:
         frozen, found = json.loads(commands.FILE.read_text())[line], commands.answer(line, folder)
         return [] if found == frozen else [f"{line}: was {frozen}, is {found}"]
@@ -84,7 +87,7 @@ def damage_is_named(folder: Path) -> list[str]:
     return lines + ([] if store.verify() else ["damaged, and called whole"])
 
 
-def holds(test: Callable[..., None], *arguments: Any) -> Callable[[Path], list[str]]:
+def holds(test: Callable[..., None], *arguments: Any) -> Check:
     """Take a test of another file as a check, and give it the fixtures that it asks for."""
 
     def check(folder: Path) -> list[str]:
@@ -103,8 +106,10 @@ def holds(test: Callable[..., None], *arguments: Any) -> Callable[[Path], list[s
     return check
 
 
-CHECKS = {
+OWN: dict[str, Check] = {
     **{name: small_part(name) for name in small.PARTS}, "ids": some_ids, "store": damage_is_named,
+}  # fmt: skip
+CHECKS: dict[str, Check] = OWN | {
     "bf16": holds(test_models.test_a_model_trained_in_bf16_computes_its_loss_in_fp32),
     "both branches": holds(test_fidelity.test_d5_double_follows_the_schedule_with_the_optimizers_of_both_branches),
     "resuming": holds(test_checkpoint.test_the_released_presets_resume_with_the_optimizers_of_both_branches,
@@ -428,9 +433,9 @@ BUGS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("check", OWN)  # the others are tests elsewhere
 def test_a_check_passes_without_a_bug(check: str, tmp_path: Path) -> None:
-    assert CHECKS[check](tmp_path) == []
+    assert [*CHECKS[check](tmp_path)] == []
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: f"{bug.symbol.partition(':')[2]}: {bug.name}")
@@ -442,4 +447,4 @@ def test_a_bug_is_noticed(bug: Bug, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         owner = getattr(owner, parent)
     monkeypatch.setattr(owner, name, bug.change(getattr(owner, name)))
     monkeypatch.setattr(ids, "_ROWS", {})
-    assert CHECKS[bug.check](tmp_path) != []
+    assert any(CHECKS[bug.check](tmp_path))

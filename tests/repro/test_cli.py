@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import re
 import signal
 import subprocess
@@ -19,8 +18,8 @@ import typer
 from repro.commands.cli import app
 from repro.records.store import Store
 from repro.terminal.output import emit
+from tests.command import environment, repro
 
-ROOT = Path(__file__).parent.parent.parent
 SMALL = ["--seeds", "2", "--d", "200", "--n", "10", "--n-forget", "2", "--m", "2", "--epochs", "5"]
 SMALL += ["--pretrain-epochs", "5", "--batch-size", "5"]
 RENDEZVOUS = {"MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
@@ -39,16 +38,6 @@ rule = ["sgd", "sam-0.1"]
 
 def command(*words: str) -> list[str]:
     return [sys.executable, "-c", "from repro.commands.cli import main; main()", *words]
-
-
-def environment() -> dict[str, str]:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("REPRO_")}
-    return clean | {"PYTHONPATH": str(ROOT)}
-
-
-def repro(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    done = command(*words)
-    return subprocess.run(done, cwd=folder, env=environment(), capture_output=True, text=True, timeout=120)
 
 
 def test_help_names_what_stays_for_ever_and_the_groups_and_no_old_name(tmp_path: Path) -> None:
@@ -82,31 +71,32 @@ def named(root: Any, words: str) -> Any:
 
 
 HEAVY = ("torch", "scipy", "pandas", "sklearn", "numba", "matplotlib")
+LIGHT = {
+    "--help": (*HEAVY, "numpy"),
+    "empirical recipes": HEAVY,
+    "empirical grid digits --dry-run": HEAVY,
+    "empirical plan digits --images-per-second 1000": HEAVY,
+    "check --published digits": HEAVY,
+    "list --kind unlearn": HEAVY,
+    "theory predict --d 1000000000 --n 20 --directions 64": ("torch", "theory.engine"),
+    "figures fig-tow tab-neggrad fig-theory-map": ("torch", "theory.engine", "empirical.training.loop"),
+}
 
 
-@pytest.mark.parametrize(("words", "heavy"), [
-    (["--help"], (*HEAVY, "numpy")),
-    (["empirical", "recipes"], HEAVY),
-    (["empirical", "grid", "digits", "--dry-run"], HEAVY),
-    (["empirical", "plan", "digits", "--images-per-second", "1000"], HEAVY),
-    (["check", "--published", "digits"], HEAVY),
-    (["list", "--kind", "unlearn"], HEAVY),
-    (["theory", "predict", "--d", "1000000000", "--n", "20", "--directions", "64"], ("torch", "theory.engine")),
-    pytest.param(["figures", "fig-tow", "tab-neggrad", "fig-theory-map"],
-                 ("torch", "theory.engine", "empirical.training.loop"), marks=pytest.mark.slow),
-], ids=lambda given: " ".join(given[:2]))  # fmt: skip
-def test_a_command_loads_nothing_that_it_does_not_need(
-    words: list[str], heavy: tuple[str, ...], tmp_path: Path
-) -> None:
-    code = "import sys; from repro.commands.cli import run, app; words = sys.argv[1:]\n"
-    code += "code = run(lambda: app(words, standalone_mode=False))\n"
-    code += f"print(code, [name for name in {heavy!r} if name in sys.modules], file=sys.stderr)"
-    line = [sys.executable, "-c", code, *words]
-    done = subprocess.run(line, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=170)
-    assert done.stderr.strip().splitlines()[-1] == "0 []", done.stderr
-    if words[0] == "figures":
+@pytest.mark.parametrize("lines", [[*LIGHT][:-1], pytest.param([*LIGHT][-1:], marks=pytest.mark.slow)], ids=len)
+def test_a_command_loads_nothing_that_it_does_not_need(lines: list[str], tmp_path: Path) -> None:
+    """One process runs them, the lightest first."""
+    code = "import sys, json; from repro.commands.cli import run, app\n"
+    code += "for line, heavy in json.loads(sys.argv[1]).items():\n"
+    code += "    code = run(lambda: app(line.split(), standalone_mode=False))\n"
+    code += "    print(line, code, [name for name in heavy if name in sys.modules], file=sys.stderr)"
+    words = [sys.executable, "-c", code, json.dumps({line: LIGHT[line] for line in lines})]
+    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=170)
+    said = done.stderr.splitlines()
+    assert [line for line in said if line.startswith((*LIGHT,))] == [f"{line} 0 []" for line in lines], done.stderr
+    if lines[-1].startswith("figures"):
         assert list((tmp_path / "runs" / "figures").glob("fig-*.png"))
-    if words[0] == "theory":
+    else:
         assert "boundary of SGD (test error 0.1): s* =" in done.stdout
         assert "in nine of ten settings" in done.stdout
         assert list(tmp_path.iterdir()) == [], "a prediction writes nothing"
@@ -204,20 +194,18 @@ def test_show_gives_small_arrays_whole_and_names_large_ones(tmp_path: Path) -> N
 
 def test_the_environment_variable_moves_the_store(tmp_path: Path) -> None:
     Store(tmp_path / "elsewhere").save("benchmark", {"a": 1}, result={})
-    words = command("list", "--kind", "benchmark", "--json")
-    env = environment() | {"REPRO_STORE": "elsewhere"}
-    done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    done = repro(tmp_path, "list", "--kind", "benchmark", "--json", REPRO_STORE="elsewhere")
     assert [row["store"] for row in json.loads(done.stdout)].count("runs") == 1
 
 
 def test_processes_of_torchrun_do_not_each_do_a_whole_study(tmp_path: Path) -> None:
-    env = environment() | {"WORLD_SIZE": "2", "RANK": "0", "TORCHELASTIC_RUN_ID": "none"} | RENDEZVOUS
-    words = command("empirical", "grid", "digits", "--dry-run")
-    done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    several = {"WORLD_SIZE": "2", "RANK": "0", "TORCHELASTIC_RUN_ID": "none"} | RENDEZVOUS
+    line = command("empirical", "grid", "digits", "--dry-run")
+    done = subprocess.run(line, cwd=tmp_path, env=environment() | several, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "torchrun = 'empirical grid': must be `repro run`" in done.stderr
-    alone = env | {"WORLD_SIZE": "1"}
-    assert subprocess.run(words, cwd=tmp_path, env=alone, capture_output=True, timeout=60).returncode == 0
+    done = subprocess.run(line, cwd=tmp_path, env=environment() | several | {"WORLD_SIZE": "1"}, timeout=60)
+    assert done.returncode == 0
 
 
 @pytest.mark.faults
