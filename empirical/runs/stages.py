@@ -70,7 +70,7 @@ def train_afresh(config: RunConfig, workspace: Workspace, key: StageKey, rows: n
 
 def read_stage(workspace: Workspace, key: StageKey, network: Network) -> Trained | None:
     """Return a stage that the store has, its weights loaded into a network; None if it has none, or damaged ones."""
-    found = workspace.group.tell(lambda: workspace.store.read_model(key.id))
+    found = workspace.group.tell(lambda: workspace.store.stages.read(key.id))
     if found is None:
         return None
     known, facts = found
@@ -105,7 +105,7 @@ def train_stage(
     made = save(weights(network)) if workspace.group.first else None
     if keep and made is not None:
         provenance = workspace.provenance(**facts, resumed=log.resumed, seconds_preparing=log.seconds_preparing)
-        workspace.store.save_model(key, made, provenance)
+        workspace.store.stages.save(key, made, provenance)
         pauses.kept.clear()
     if pauses.ending.came is not None:
         raise Stopped(pauses.ending.came)  # it came during the last steps, and waited for the stage to be kept

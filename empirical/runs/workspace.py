@@ -138,7 +138,7 @@ class Workspace:
     def pauses(self, stage_id: str, *, keep: bool = True) -> Pauses:
         """Return when and where a stage writes its state; `keep` says whether its weights will be kept."""
         seconds, epochs = self.runtime.checkpoint_seconds, self.runtime.checkpoint_epochs
-        return Pauses(self.store.checkpoints(stage_id), seconds, epochs, deadline=self.deadline, unkept=not keep)
+        return Pauses(self.store.stages.checkpoints(stage_id), seconds, epochs, deadline=self.deadline, unkept=not keep)
 
     def identified(self, config: RunConfig) -> RunConfig:
         """Return the config with the digest of its data and the id of its imported model, which identify the run.
@@ -196,7 +196,7 @@ def imported_id(store: Store, name: str) -> str:
     Raises:
         MissingDataError: when the store has none of that name.
     """
-    found = store.imported(name)
+    found = store.stages.imported(name)
     if found or not name:
         return found
     raise MissingDataError(f"original = {name!r}: no model of that name or id; `repro models import` keeps one")

@@ -27,7 +27,7 @@ from empirical.settings.keys import complete
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.base.ending import Ending, Stopped, end_with_parent
 from repro.base.errors import DiskFullError, ReproError, of_the_system
-from repro.records.damage import collected, name_damage
+from repro.base.files import collected, name_damage
 from repro.records.identity import run_id
 from repro.records.leases import Held, in_turn
 from repro.records.record import Record
@@ -160,7 +160,7 @@ def run_all(
 
 
 class Full(Exception):
-    """The disk is full: no further run can be kept."""
+    """The disk is full: no further run can be saved."""
 
 
 def run_one(config: RunConfig, workspace: Workspace, report: GridReport) -> None:
@@ -197,7 +197,7 @@ def run_one(config: RunConfig, workspace: Workspace, report: GridReport) -> None
 
 
 def _retried(failed: Record, workspace: Workspace) -> bool:
-    """Return whether a failed run is tried again: if that is asked for, once, whichever process does it."""
+    """Return whether a failed run is tried again: if --retry-failed says so, once, whichever process does it."""
     ended = datetime.fromisoformat(failed.provenance["finished"]).timestamp()
     return workspace.runtime.retry_failed and ended < workspace.since
 
@@ -206,7 +206,7 @@ def save_failure(config: RunConfig, workspace: Workspace, error: Exception) -> R
     """Save an unexpected error with its traceback as the run's record, and return it as one line."""
     line = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     result = {"error": line, "traceback": "".join(traceback.format_exception(error)), "labels": config.labels()}
-    with suppress(ReproError, OSError):  # what cannot be kept is still reported
+    with suppress(ReproError, OSError):  # what cannot be saved is still reported
         config = workspace.identified(config)
         found = workspace.store.find(workspace.runtime.kind, config)
         if found is None or found.status == "failed":  # the numbers a run has already are worth more
@@ -270,7 +270,7 @@ def one_a_gpu(workspace: Workspace, count: int) -> list[Workspace]:
 def _in_processes(groups: Groups, workspace: Workspace, count: int) -> GridReport:
     """Return the report of several processes; each begins at another group, and one that dies is replaced."""
     configs, report = [config for group in groups for config in group], GridReport()
-    every = len({run_id(workspace.runtime.kind, config) for config in configs})  # one run may be asked for two metrics
+    every = len({run_id(workspace.runtime.kind, config) for config in configs})  # one run may be listed for two metrics
     pairs = zip(one_a_gpu(workspace, count), starts(groups, count), strict=True)
     crew = [Worker(one, configs[start:] + configs[:start]) for one, start in pairs]
     try:
@@ -295,7 +295,7 @@ def _in_processes(groups: Groups, workspace: Workspace, count: int) -> GridRepor
 
 
 def starts(groups: Groups, count: int) -> list[int]:
-    """Return the places in the joined groups at which `count` processes begin: each at a group, if there are enough."""
+    """Return the places in all groups at which `count` processes begin: each at a group, if there are enough."""
     heads = [0, *accumulate(map(len, groups))]
     places = heads[:-1] if len(groups) >= count else range(heads[-1])
     return [places[len(places) * number // count] for number in range(count)]

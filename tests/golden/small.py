@@ -114,7 +114,7 @@ def _run(settings: dict[str, Any], store: Store, workspace: Workspace) -> Number
 
 
 def _weights(store: Store, stage: str) -> Path:
-    folder = store.find_model(stage)
+    folder = store.stages.find(stage)
     assert folder is not None
     return next(folder.glob("*.safetensors"))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import theory.validity as validity
-from repro.records.pack import readers
+from repro.records.published import readers
 from repro.records.record import read_records
 from theory.config import TheoryConfig
 from theory.engine import simulate

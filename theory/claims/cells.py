@@ -20,7 +20,7 @@ from repro.records.identity import run_id
 from repro.records.leases import in_turn
 from repro.records.provenance import collect
 from repro.records.record import Record
-from repro.records.store import CELLS, Store
+from repro.records.store import SHARED, Store
 from theory.config import TheoryConfig, grouped
 from theory.engine import Trajectory, simulate_many
 from theory.metrics import metric_names
@@ -43,7 +43,7 @@ def cell_id(cell: TheoryConfig, oracle: bool) -> str:
 
 def cell_store(store: Store) -> Store:
     """Return the store in which a store keeps its simulated settings."""
-    return Store(store.root / CELLS)
+    return Store(store.root / SHARED)
 
 
 def run_cells(
