@@ -42,7 +42,7 @@ from repro.base.errors import MissingDataError, ReproError
 from repro.commands.cli import run
 from repro.commands.doctor import packages
 from repro.commands.gpu import why_no_device
-from repro.records.pack import readers
+from repro.records.published import readers
 from repro.records.store import Store
 
 # From the study as it stands down to what fits a lunch break: epochs of pretraining, subset models, their epochs.

@@ -92,7 +92,7 @@ def content(store: Store) -> dict[str, Any]:
         record.run_id: {name: value for name, value in record.result.items() if not name.startswith(TIMED)}
         for record in store.records()
     }
-    return numbers | {path.name: (path / "weights.safetensors").read_bytes() for path in store.models()}
+    return numbers | {path.name: (path / "weights.safetensors").read_bytes() for path in store.stages.all()}
 
 
 def main() -> None:

@@ -21,9 +21,9 @@ from empirical.data.memorization import agreement, compare_draws, reliability
 from empirical.studies.cost import Rates, pace_of
 from figures.drawing.files import markdown
 from figures.tables.trajectories import matched_rows, trajectory_rows
+from repro.records.published import Published
 from repro.records.record import Record
 from repro.records.store import Store
-from repro.study.published import Published
 from repro.study.study import load_study
 from repro.study.trained import Training, mixed_settings, runs_apart, sets_of_weights, sgd_rates, trainings
 

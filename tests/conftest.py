@@ -32,6 +32,6 @@ def store(tmp_path: Path) -> Store:
 def committed() -> Any:
     """The published studies, read once: what figures and answers made of them is kept with them."""
     from figures.tables.records import Studies
-    from repro.study.published import Published
+    from repro.records.published import Published
 
     return Studies(None, Published(sorted((ROOT / "results").glob("*.parquet"))))

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from repro.records.identity import SCHEMA
-from repro.records.pack import PackedStore
+from repro.records.published import PublishedStudy
 
 PACKS = sorted((Path(__file__).parents[1] / "results").glob("*.parquet"))
 
 
 @pytest.mark.parametrize("path", PACKS, ids=lambda path: path.stem)
 def test_a_committed_pack_is_intact_and_of_this_schema_and_small(path: Path) -> None:
-    pack = PackedStore(path)
+    pack = PublishedStudy(path)
     assert pack.verify() == []
     assert {head.schema for head in pack.heads()} == {SCHEMA}
     sizes = [len(json.dumps(record.result)) for record in pack.records()]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from benchmarks.studies import Evidence, card, cost_of, page
+from repro.records.published import Published
 from repro.records.record import Record
 from repro.statistics.spread import tug_of_war
-from repro.study.published import Published
 
 ROOT = Path(__file__).parent.parent
 NAMES = ("retain", "forget", "test")

@@ -10,7 +10,7 @@ from typing import Any
 
 from numba import config, njit
 
-from repro.records.shipped import compiled_folder
+from repro.base.places import compiled_folder
 
 numba_config: Any = config  # its settings are made when numba is imported
 numba_config.CACHE_DIR = numba_config.CACHE_DIR or compiled_folder()

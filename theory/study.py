@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from repro.base.places import compiled_folder
 from repro.records.provenance import collect
 from repro.records.record import Record
-from repro.records.shipped import compiled_folder
 from repro.records.store import Store
 from theory.checks.trust import with_intervals
 from theory.config import TheoryConfig

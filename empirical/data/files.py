@@ -14,9 +14,9 @@ from empirical.data.images import ImageSet, channel_statistics, no_options
 from empirical.data.source import data_root, file_digest, parquet_files
 from empirical.settings.run_config import Runtime
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
+from repro.base.files import read_with_checksum, write_with_checksum
+from repro.base.places import cache_folder
 from repro.base.progress import track
-from repro.records.folder import read_sealed, write_sealed
-from repro.records.shipped import cache_folder
 
 IMAGES, LABELS = ("img", "image"), ("label", "fine_label")  # column names in the hub layout
 LARGEST_LABEL = 2**20
@@ -31,7 +31,7 @@ def decode_parquet(path: Path) -> tuple[Tensor, Tensor]:
         ConfigError: if it has no image or label column.
     """
     cached = cache_folder() / f"{file_digest(path)}-{DECODING}.sealed"
-    found = read_sealed(cached)
+    found = read_with_checksum(cached)
     if found is not None:
         with np.load(io.BytesIO(found), allow_pickle=False) as archive:
             return torch.from_numpy(archive["images"]), torch.from_numpy(archive["labels"])
@@ -48,7 +48,7 @@ def decode_parquet(path: Path) -> tuple[Tensor, Tensor]:
     buffer = io.BytesIO()
     np.savez(buffer, images=images, labels=labels)
     with contextlib.suppress(OSError):  # a cache that cannot be written is skipped
-        write_sealed(cached, buffer.getvalue())
+        write_with_checksum(cached, buffer.getvalue())
     return torch.from_numpy(images), torch.from_numpy(labels)
 
 

@@ -14,9 +14,9 @@ from typing import Any
 from empirical.registry import DATASETS, dataset, load
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.base.errors import IntegrityError
-from repro.records.folder import read_sealed, write_sealed
+from repro.base.files import read_with_checksum, write_with_checksum
+from repro.base.places import cache_folder
 from repro.records.identity import digest
-from repro.records.shipped import cache_folder
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 ARCHIVES = {
@@ -64,7 +64,7 @@ def content_hashes(paths: Iterable[Path]) -> list[str]:
             raise IntegrityError(f"{path.parent.name}/{path.name}: no regular file; remove it")
     key = digest([[str(p.resolve()), s.st_size, s.st_mtime_ns, s.st_ctime_ns] for p, s in stats])
     cached = cache_folder() / "hashes" / f"{key}.sealed"
-    known = read_sealed(cached)
+    known = read_with_checksum(cached)
     if known is not None:
         return json.loads(known)
     found = []
@@ -72,7 +72,7 @@ def content_hashes(paths: Iterable[Path]) -> list[str]:
         with path.open("rb") as file:
             found.append(hashlib.file_digest(file, "sha256").hexdigest())
     with contextlib.suppress(OSError):  # a cache that cannot be written is skipped
-        write_sealed(cached, json.dumps(found).encode())
+        write_with_checksum(cached, json.dumps(found).encode())
     return found
 
 

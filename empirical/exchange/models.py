@@ -23,9 +23,9 @@ from empirical.settings.keys import ROLE_STAGES
 from empirical.settings.run_config import RunConfig
 from repro import __version__
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
+from repro.base.outputs import write_outputs
 from repro.base.settings import build, reject
 from repro.records.identity import run_id
-from repro.records.outputs import write_outputs
 from repro.records.record import Record
 
 RECIPE = (
@@ -89,9 +89,9 @@ def import_model(path: Path, config: RunConfig, resources: Resources, *, name: s
         "test_accuracy": accuracy(network, images.test_images, images.test_labels),
     }  # fmt: skip
     key = ImportedKey(config.model, config.dataset, config.dataset_options, hashlib.sha256(content).hexdigest())
-    if resources.store.imported(name) not in ("", run_id("model", key)):
+    if resources.store.stages.imported(name) not in ("", run_id("model", key)):
         raise reject("--as", name, "a name that no other model of the store has", "choose another")
-    return resources.store.save_model(key, content, resources.provenance(**dict.fromkeys(FACTS), **facts))
+    return resources.store.stages.save(key, content, resources.provenance(**dict.fromkeys(FACTS), **facts))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -168,7 +168,7 @@ def export_models(record: Record, resources: Resources, folder: Path, *, force: 
     config = build(RunConfig, record.config)
     parents = record.result["parents"]
     ids = {role: parents[stage] for role, stage in ROLE_STAGES.items() if stage in parents}
-    kept = {role: known for role, one in ids.items() if (known := resources.store.read_model(one))}
+    kept = {role: known for role, one in ids.items() if (known := resources.store.stages.read(one))}
     lost = [role for role in ids if role not in kept]
     if lost:
         again = "`repro run` or `grid` in this store trains them (`repro records show` lists its settings)"

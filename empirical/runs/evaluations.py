@@ -17,7 +17,7 @@ from empirical.settings.keys import evaluation_keys
 from empirical.settings.run_config import RunConfig, config_for
 from repro.base.parts import settings_of_metrics
 from repro.records.identity import derive_seed
-from repro.records.weights import same_weights
+from repro.records.stages import same_weights
 
 
 class Overflowed(ArithmeticError):

@@ -134,7 +134,7 @@ def train_original(experiment: Experiment) -> Trained:
     if not config.original:
         rows, _ = train_rows(config, experiment.images.train_labels.numpy())
         return _train_afresh(experiment, pretrain_key(config), rows)
-    known = store.read_model(config.original)
+    known = store.stages.read(config.original)
     if known is None:
         raise MissingDataError(
             f"original = {config.original!r}: not in the store; `repro models import` keeps one there"

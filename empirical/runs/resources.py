@@ -149,7 +149,7 @@ class Resources:
         found = self.remember(("digest", config.dataset, config.dataset_options), digest)
         if config.data not in ("", found):
             raise reject("data", config.data, f"{found}, the digest of {config.dataset} here", "or left empty")
-        original = self.store.imported(config.original)
+        original = self.store.stages.imported(config.original)
         if config.original and not original:
             remedy = "no model of that name or id; `repro models import` keeps one"
             raise MissingDataError(f"original = {config.original!r}: {remedy}")

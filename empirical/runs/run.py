@@ -19,8 +19,8 @@ from empirical.settings.run_config import RunConfig, Runtime
 from repro.base.errors import OutOfMemoryError_
 from repro.records.identity import run_id
 from repro.records.record import Record
+from repro.records.stages import same_weights
 from repro.records.store import Store
-from repro.records.weights import same_weights
 
 
 def run(config: RunConfig, store: Store, runtime: Runtime | None = None, resources: Resources | None = None) -> Record:
@@ -107,7 +107,8 @@ def _measure_and_record(config: RunConfig, experiment: Experiment, models: Model
         resources.runtime.kind, config, result=result, status="diverged" if diverged else "ok",
         epochs=rows, provenance=provenance, evaluations=evaluations,
     )  # fmt: skip
-    resources.store.checkpoints(models.unlearned.stage_id).clear()  # weights that are not kept had their end there
+    # Weights that are not stored ended in a checkpoint.
+    resources.store.stages.checkpoints(models.unlearned.stage_id).clear()
     return record
 
 

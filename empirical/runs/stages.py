@@ -74,7 +74,7 @@ def train_afresh(config: RunConfig, resources: Resources, key: StageKey, rows: n
 
 def read_stage(resources: Resources, key: StageKey, network: Network) -> Trained | None:
     """Return a stage that the store has, its weights loaded into a network; None if it has none, or damaged ones."""
-    found = resources.group.broadcast(lambda: resources.store.read_model(key.id))
+    found = resources.group.broadcast(lambda: resources.store.stages.read(key.id))
     if found is None:
         return None
     known, facts = found
@@ -105,7 +105,7 @@ def train_stage(
         torch.cuda.reset_peak_memory_stats(resources.device)
     runtime = resources.runtime
     pauses = Pauses(
-        resources.store.checkpoints(key.id), runtime.checkpoint_seconds, runtime.checkpoint_epochs,
+        resources.store.stages.checkpoints(key.id), runtime.checkpoint_seconds, runtime.checkpoint_epochs,
         deadline=resources.deadline, only_copy=not keep,
     )  # fmt: skip
     log = fit(network, stage, resources.engine(stage.images), observe=observe, pauses=pauses)
@@ -115,7 +115,7 @@ def train_stage(
     made = save(weights(network)) if resources.group.first else None
     if keep and made is not None:
         provenance = resources.provenance(**facts, resumed=log.resumed, seconds_preparing=log.seconds_preparing)
-        resources.store.save_model(key, made, provenance)
+        resources.store.stages.save(key, made, provenance)
         pauses.checkpoints.clear()
     if pauses.ending.came is not None:
         raise Stopped(pauses.ending.came)  # it came during the last steps, and waited for the stage to be kept

@@ -14,13 +14,13 @@ from empirical.runs.stages import train_afresh
 from empirical.settings.keys import subset_key
 from empirical.settings.run_config import ESTIMATE, MemorizationConfig, RunConfig, config_for
 from repro.base.errors import ConfigError
+from repro.base.places import published_files
 from repro.base.progress import track
 from repro.base.settings import reject
 from repro.records.identity import run_id
 from repro.records.leases import in_turn
-from repro.records.pack import PackedStore
+from repro.records.published import PublishedStudy
 from repro.records.record import Record
-from repro.records.shipped import packs
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class SubsetModels:
         With a published estimate a study can go on without the subset models, whose weights are not published.
         """
         own, wanted = self.resources.store.find(ESTIMATE, self.config), run_id(ESTIMATE, self.config)
-        committed = (one for pack in packs() for one in PackedStore(pack).records(ESTIMATE))
+        committed = (one for pack in published_files() for one in PublishedStudy(pack).records(ESTIMATE))
         found = own or next((one for one in committed if one.run_id == wanted), None)
         return found if found and "reliability" in found.result else None
 

@@ -10,7 +10,7 @@ from repro.base.errors import ConfigError
 from repro.base.settings import build, check, reject, setting
 from repro.records.identity import plain
 from repro.records.record import Record
-from repro.records.weights import known_weights, require_one_set
+from repro.records.stages import known_weights, require_one_set
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class CheckRow:
-    """An expected value beside the observed one.
+    """An expected value and the observed one.
 
     Attributes:
         expected: the value, its tolerance and the labels it is about.

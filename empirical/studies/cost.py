@@ -17,7 +17,7 @@ from empirical.registry import dataset, model_weights, model_work, rule
 from empirical.registry import method as find_method
 from empirical.settings.rule_labels import parse_options, parse_rule
 from empirical.settings.run_config import RunConfig
-from repro.records.folder import read_bytes
+from repro.base.files import read_bytes
 from repro.records.record import Record
 from repro.records.store import Store
 
@@ -141,7 +141,7 @@ def _of_stages(store: Store) -> dict[Pace, Rate]:
     data set is not installed. Only an estimate rests on it.
     """
     seen: dict[Pace, list[tuple[float, str]]] = defaultdict(list)
-    folders = list(store.models())
+    folders = list(store.stages.all())
     for folder in folders[:: max(1, len(folders) // LOOKED_AT)]:
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             key = json.loads(read_bytes(f"{folder}/config.json"))["config"]
@@ -174,7 +174,7 @@ def copies_of(label: str, method: str = "") -> float:
     """Return the copies of the weights a step holds at once: weights, momentum and gradient, and what a rule adds.
 
     SAM keeps the first gradient, the weights before the perturbation and the perturbation itself; MinMax a branch's
-    result beside the other's, and its mask at a byte a weight; a masked rule the weights before the step. SCRUB keeps
+    result with the other's, and its mask at a byte a weight; a masked rule the weights before the step. SCRUB keeps
     the original. Rules and methods say so themselves (`repro.base.parts`).
     """
     spec = parse_rule(label)
@@ -193,20 +193,20 @@ class Fit(NamedTuple):
 def largest_batch(config: RunConfig, memory: float) -> Fit | None:
     """Return the largest batch of a run's most demanding stage; None of a model that nobody has counted.
 
-    `(0.9 memory - copies x weights) / (numbers kept for the way back x bytes each)`: an estimate, because libraries
-    take resources of their own and a compiler keeps less. NegGrad holds a forget image beside each retained one. One
-    step is held at a time under either engine: graphs share a pool and let go of it before an eager step.
+    `(0.9 memory - copies x weights) / (numbers saved for the way back x bytes each)`: an estimate, because libraries
+    take memory of their own and a compiler keeps less. NegGrad holds a forget image with each retained one. One
+    step is held at a time under either engine: graphs share memory and let go of it before an eager step.
 
     Args:
         config: the run; memory: of the device, in bytes.
     """
-    kept = model_work(config.model, pace_of(config).edge)[1]
-    if not kept:
+    activations = model_work(config.model, pace_of(config).edge)[1]
+    if not activations:
         return None
     size = 8 if config.precision == "fp64" else 4
     fixed = size * model_weights(config.model) * copies_of(config.rule, config.method)
     images = 2 if find_method(config.method).beside else 1
-    an_image = kept * {"bf16": 2, "fp32": 4, "fp64": 8}[config.precision] * images
+    an_image = activations * {"bf16": 2, "fp32": 4, "fp64": 8}[config.precision] * images
     return Fit(max(0, int((USABLE * memory - fixed) / an_image)), an_image, fixed)
 
 

@@ -27,7 +27,7 @@ from empirical.settings.keys import complete
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.base.ending import Ending, Stopped, end_with_parent
 from repro.base.errors import DiskFullError, ReproError, of_the_system
-from repro.records.damage import collected, name_damage
+from repro.base.files import collected, name_damage
 from repro.records.identity import run_id
 from repro.records.leases import Held, in_turn
 from repro.records.record import Record
@@ -160,7 +160,7 @@ def run_all(
 
 
 class Full(Exception):
-    """The disk is full: no further run can be kept."""
+    """The disk is full: no further run can be saved."""
 
 
 def run_one(config: RunConfig, resources: Resources, report: GridReport) -> None:
@@ -295,7 +295,7 @@ def _in_processes(groups: Groups, resources: Resources, count: int) -> GridRepor
 
 
 def starts(groups: Groups, count: int) -> list[int]:
-    """Return the places in the joined groups at which `count` processes begin: each at a group, if there are enough."""
+    """Return the places in all groups at which `count` processes begin: each at a group, if there are enough."""
     heads = [0, *accumulate(map(len, groups))]
     places = heads[:-1] if len(groups) >= count else range(heads[-1])
     return [places[len(places) * number // count] for number in range(count)]

@@ -16,11 +16,12 @@ from empirical.settings.run_config import (
     altered,
     config_for,
 )  # fmt: skip
+from repro.base.places import published_files
 from repro.base.settings import build
 from repro.records.identity import digest, identifying
-from repro.records.pack import PackedStore
+from repro.records.published import PublishedStudy
 from repro.records.record import Reader, Record, read_records
-from repro.records.shipped import packs
+from repro.records.stages import Stages
 from repro.records.store import Store
 
 READ = (KIND, SEARCH, FLOOR, ESTIMATE, "benchmark")
@@ -44,15 +45,15 @@ class Finished:
         readers = list(readers)
         self._stores = [one for one in readers if isinstance(one, Store)]
         own = read_records(self._stores, *READ)  # one look at a store of many
-        packs = [one for one in readers if not isinstance(one, Store)]
-        committed = [record for pack in packs for record in read_records([pack], *READ)]
+        published = [one for one in readers if not isinstance(one, Store)]
+        committed = [record for study in published for record in study.records(*READ)]
         self._own, self._committed = _by_config(own), _by_config(committed)
         every = {record.run_id: record for record in (*committed, *own)}.values()
         self.benchmarks = [record for record in every if record.kind == "benchmark"]
 
     def imported(self, name: str) -> str:
         """Return the id of an imported model by its name or id; an empty text where there is none."""
-        return next((one for store in self._stores if (one := store.imported(name))), "")
+        return next((one for store in self._stores if (one := store.stages.imported(name))), "")
 
     def find(self, kind: str, config: RunConfig) -> Record | None:
         """Return the finished run of a config, with every metric it names; without a data digest, on any data."""
@@ -101,7 +102,7 @@ def hard_to_forget(config: RunConfig, runtime: Runtime) -> RunConfig:
     The settings of the subset models become those of the published estimate. Without such an estimate of the same
     images the config stays as it is.
     """
-    published = read_records(map(PackedStore, packs()), ESTIMATE)
+    published = read_records(map(PublishedStudy, published_files()), ESTIMATE)
     estimates = [build(MemorizationConfig, one.config) for one in published if "reliability" in one.result]
     for found in (one for one in estimates if one.dataset == config.dataset):
         hard = altered(
@@ -131,7 +132,7 @@ def _rest(identity: dict[str, object]) -> str:
     return digest({name: value for name, value in identity.items() if name != "data"})
 
 
-def with_data(configs: Iterable[RunConfig], runtime: Runtime, models: Finished | Store) -> list[RunConfig]:
+def with_data(configs: Iterable[RunConfig], runtime: Runtime, models: Finished | Stages) -> list[RunConfig]:
     """Return the configs with what identifies a run: the digest of its data set, and the id of an imported model.
 
     Those whose files are not here keep theirs empty, and those whose model is not here its name.

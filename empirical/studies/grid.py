@@ -18,8 +18,8 @@ from empirical.studies.recipe import Recipe
 from empirical.studies.search import SearchResult, edges
 from empirical.studies.watch import Watch
 from repro.base.settings import check_limit
-from repro.records.pack import readers
 from repro.records.provenance import collect
+from repro.records.published import readers
 from repro.records.store import Store
 
 VERSION = 1  # of what a record says of its search
@@ -56,14 +56,16 @@ def run_grid(
     finished = Finished(readers(store))
     with suppress(OSError):  # what a full disk does not take, the next grid writes
         # Before the runs, so that a reader of the list sees what is still missing.
-        store.write_list(recipe.name, recipe.whole().resolve(finished, runtime).run_list(finished))
+        store.lists.put(recipe.name, recipe.whole().resolve(finished, runtime).run_list(finished))
     if report.interrupted or search_only:
         report.remaining += len(recipe.runs())
     else:
-        keep = runtime.keep_models and recipe.keep_models
+        keep_models = runtime.keep_models and recipe.keep_models
         study = recipe.resolve(finished, runtime)
         with watch.over(recipe.name, study.runs, runtime):
-            report.merge(run_groups(list(_groups(study.runs)), store, replace(runtime, keep_models=keep), **limits))
+            report.merge(
+                run_groups(list(_groups(study.runs)), store, replace(runtime, keep_models=keep_models), **limits)
+            )
         _record_search(recipe, study.found, store)
         report.edges = edges(study.searches)
         report.remaining += len(study.open)  # whose search could not end
@@ -77,7 +79,7 @@ def _search(recipe: Recipe, store: Store, runtime: Runtime, limits: dict[str, An
     """Run the trials that neither the store nor a published study has, until every search has ended.
 
     Each round reads the results of the last one, because a grid grows where its best value is at an end. Of the
-    trials' models only those that other runs share are kept.
+    trials' models only those that other runs share are saved.
     """
     report, before = GridReport(), None
     while not report.interrupted:
@@ -97,9 +99,9 @@ def _search(recipe: Recipe, store: Store, runtime: Runtime, limits: dict[str, An
 
 
 def _record_search(recipe: Recipe, found: Mapping[RunConfig, SearchResult], store: Store) -> None:
-    """Attach to every finished run how its value was searched for; that is no part of what the run is.
+    """Add to every finished run how its value was searched for; that is no part of what the run is.
 
-    Kept like a number: `result["choice"]` and `result["choice_details"]` of the record, replaced when they change.
+    Saved like a number: `result["choice"]` and `result["choice_details"]` of the record, replaced when they change.
     """
     for config, search in found.items():
         record = store.find(KIND, config)
@@ -111,7 +113,7 @@ def _record_search(recipe: Recipe, found: Mapping[RunConfig, SearchResult], stor
         if record.result.get("evaluations", {}).get("choice", {}).get("id") != key.id:
             facts = recipe.search.facts(search)
             made = store.save_evaluation(key, result=facts, provenance=collect(study=recipe.name))
-            store.attach(record.run_id, {"choice": made.run_id})
+            store.add_evaluations(record.run_id, {"choice": made.run_id})
 
 
 def _groups(configs: Iterable[RunConfig]) -> Iterator[list[RunConfig]]:
@@ -127,4 +129,4 @@ def _pool(recipe: Recipe, store: Store, runtime: Runtime) -> None:
         return
     records = [record for config in study.runs if (record := store.find(KIND, config)) is not None]
     if len(records) == len(study.runs):
-        store.list_more(recipe.name, pool_runs(records, metrics, store, study=runtime.study))
+        store.lists.add(recipe.name, pool_runs(records, metrics, store, study=runtime.study))

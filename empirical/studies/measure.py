@@ -1,4 +1,4 @@
-"""Numbers of finished runs: metrics that are added to them, and metrics that pool runs of many seeds."""
+"""Numbers of finished runs: metrics that are added to them, and metrics that are computed from runs of many seeds."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -21,8 +21,8 @@ from repro.base.ending import Stopped
 from repro.base.errors import ConfigError, MissingDataError, ReproError
 from repro.base.settings import build, choose, named_once
 from repro.records.identity import digest
-from repro.records.pack import readers
 from repro.records.provenance import collect
+from repro.records.published import readers
 from repro.records.record import Record, pick, read_records
 from repro.records.store import Store
 
@@ -56,7 +56,7 @@ def measure_runs(
     records: Sequence[Record], metrics: Sequence[str], store: Store, runtime: Runtime, *,
     settings: Sequence[str] = (), retrain: bool = False, workers: int = 1,
 ) -> list[Record]:  # fmt: skip
-    """Return the runs with more metrics, measured from the weights that are kept, and what pools them.
+    """Return the runs with more metrics, measured from the weights that are there, and the pooled metrics.
 
     Args:
         records: finished runs; those that diverged have nothing to measure.
@@ -126,7 +126,7 @@ def _passes_to_retrain(records: Sequence[Record], configs: Sequence[RunConfig], 
         passes = {parents[stage]: count for stage, count in stages.items() if stage in parents}
         if needs_shadow_models(config.metrics):
             passes |= {stage: count for (_, stage), count in subset_stages(config_for(config)).items()}
-        found |= {stage: count for stage, count in passes.items() if store.find_model(stage) is None}
+        found |= {stage: count for stage, count in passes.items() if store.stages.find(stage) is None}
     return found
 
 
@@ -139,7 +139,7 @@ def pool_runs(records: Iterable[Record], metrics: Sequence[str], store: Store, *
             groups. Of several unlearning seeds of a training seed only the lowest counts, because they share the
             original and the retrained model.
         metrics: names of metrics; those that look at one run are ignored.
-        store: where the evaluations are kept.
+        store: where the evaluations go.
         study: for their provenance.
     """
     wanted = [name for name in metrics if metric(name).pooled]

@@ -39,7 +39,7 @@ class Plan:
         work: what the missing runs need and the store lacks, by id.
         rates: how fast the work is done.
         unseen: digests of the data of records, where the data are not on this machine to compare.
-        growing: how many searches still go on; each may ask for more runs than are listed.
+        growing: how many searches still go on; each may need more runs than are listed.
         committed: how many of the missing runs a published study has.
         unscored: data sets whose memorization scores have to be imported first.
         absent: what missing runs name and the store lacks, as (setting, id): forget indices and scores.
@@ -100,14 +100,14 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rat
 
     @cache
     def in_store(name: str) -> bool:
-        return store.find_model(real.get(name, name)) is not None
+        return store.stages.find(real.get(name, name)) is not None
 
     for row in rows:
         works: list[Work] = []
         if not row.done:
             first = tuple(work_name("measure", *trial) for trial in study.open[row.config].asked) if row.open else ()
-            kept = recipe.keep_models and row.kind == KIND
-            works = _missing(row, lambda name: name in found.work or in_store(name), finished, first=first, kept=kept)
+            saved = recipe.keep_models and row.kind == KIND
+            works = _missing(row, lambda name: name in found.work or in_store(name), finished, first=first, saved=saved)
             found.work |= {work.id: work for work in works}
             found.committed += row.kind == KIND and finished.in_a_committed_study(row.config)
         passes = sum((work.passes for work in works if work.kind != "measure"), 0.0)
@@ -149,14 +149,14 @@ def _unscored(config: RunConfig) -> bool:
 
 
 def _missing(
-    row: StudyRow, there: Callable[[str], bool], finished: Finished, *, first: tuple[str, ...], kept: bool
+    row: StudyRow, there: Callable[[str], bool], finished: Finished, *, first: tuple[str, ...], saved: bool
 ) -> list[Work]:
     """Return the work of a run that is neither done nor planned: its stages, then its measuring.
 
     Args:
         row: the run; there: whether a stage of a name is.
         finished: the runs that exist.
-        first: the trials of its search, which come before; kept: whether its unlearned weights are kept.
+        first: the trials of its search, which come before; saved: whether its unlearned weights are.
     """
     config, known, stages = row.config, dataset(row.config.dataset), _stages(row.config, finished)
     images, test = config.n_train or known.images, config.n_test or known.test_images
@@ -172,9 +172,9 @@ def _missing(
     unlearned = work_name("unlearn", row.kind, config)
     if config.method != "retrain" and not there(unlearned):
         passes, size = own_passes(config), config.batch_size
-        beside = (config.forget_batch_size or size) / size if method(config.method).beside else 0.0
-        needs, weights = (*named("pretrain", "subset"), *first), 4 * model_weights(config.model) if kept else 0
-        works.append(Work(unlearned, "unlearn", pace, passes, passes * images * (1 + beside), needs, weights))
+        more = (config.forget_batch_size or size) / size if method(config.method).beside else 0.0
+        needs, weights = (*named("pretrain", "subset"), *first), 4 * model_weights(config.model) if saved else 0
+        works.append(Work(unlearned, "unlearn", pace, passes, passes * images * (1 + more), needs, weights))
     # Classifying an image costs a third of its gradient. Original and retrained model are measured by the first run
     # that needs them, the unlearned one by its own run.
     models = 1 + sum(work.kind in ("pretrain", "retrain") for work in works)

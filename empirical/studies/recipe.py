@@ -18,8 +18,8 @@ from empirical.studies.finished import Finished, with_data
 from empirical.studies.search import Search, SearchResult
 from empirical.studies.study_runs import StudyRuns
 from repro.base.errors import ConfigError, MissingDataError, of_the_system
+from repro.base.places import recipe_file
 from repro.base.settings import build, check, choose, named_once, reject
-from repro.records.shipped import recipe_file
 
 SETTINGS = [setting.name for setting in fields(RunConfig)]
 LISTS = {setting.name for setting in fields(RunConfig) if isinstance(setting.default, tuple)}
@@ -31,7 +31,7 @@ class Recipe:
     """A study.
 
     Attributes:
-        name: the study's name, kept in the provenance of its records.
+        name: the study's name, which is in the provenance of its records.
         title: one line for people.
         defaults: settings of every run.
         blocks: groups of settings; a list stands for one run per entry, several lists for their product. `{seed}` in
@@ -156,7 +156,7 @@ class Recipe:
         return part
 
     def leave_out(self, metrics: Iterable[str]) -> "Recipe":
-        """Return the study with some of its metrics not measured; they can be added while the weights are kept.
+        """Return the study with some of its metrics not measured; they can be added while the weights are there.
 
         Raises:
             ConfigError: for a metric that no run of the whole study measures, or when a run has none left.
@@ -183,10 +183,10 @@ class Recipe:
 
 
 def load_recipe(path: str | Path) -> Recipe:
-    """Read a recipe file, or a shipped one by its name, and check every run.
+    """Read a recipe file, or one that comes with the toolkit by its name, and check every run.
 
-    A recipe with `extends = "other.toml"` takes what it does not state from that file beside it: single settings of
-    `defaults` and `search`, `runs` and `guessed`. Expected values are never taken: they belong to one study.
+    A recipe with `extends = "other.toml"` takes what it does not state from that file in the same folder: `runs`,
+    `guessed`, and single settings of `defaults` and `search`. It never takes expected values: they belong to one study.
 
     Raises:
         MissingDataError: when there is no such file.
@@ -231,7 +231,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if len(above) >= DEEPEST:
         raise ConfigError(f"recipe {path}: extends = {name!r}: a chain of more than {DEEPEST} recipes")
     if not isinstance(name, str) or Path(name).name != name or path in above:
-        raise ConfigError(f"recipe {path}: extends = {name!r}: must name another recipe file beside it")
+        raise ConfigError(f"recipe {path}: extends = {name!r}: must name another recipe file in its folder")
     base = {key: value for key, value in _read(path.with_name(name), (*above, path)).items() if key in INHERITED}
     tables = {}
     for table in ("defaults", "search"):

@@ -11,7 +11,7 @@ from empirical.settings.run_config import Runtime
 from empirical.studies.finished import Finished
 from empirical.studies.recipe import Recipe
 from repro.records.leases import Lease
-from repro.records.pack import readers
+from repro.records.published import readers
 from repro.records.record import Record
 from repro.records.store import Store
 from repro.study.study import State, Study

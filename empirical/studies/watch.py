@@ -127,7 +127,7 @@ class _Look:
 
         A run that was not there in the beginning is waited for, and reported at once if it has ended since.
         """
-        configs = with_data(self.unnamed, self.runtime, self.watch.store)
+        configs = with_data(self.unnamed, self.runtime, self.watch.store.stages)
         self.unnamed = [config for config in configs if not config.data]
         found = {run_id(self.kind, config): config for config in configs if config.data}
         new = {
@@ -167,7 +167,7 @@ class _Look:
             self.watch.each(lambda listener, news=news: listener.tell(news))
         if time.monotonic() - self.heard > self.watch.silence:
             self.heard = time.monotonic()
-            stages = len(self.watch.store.models())
+            stages = len(self.watch.store.stages.all())
             self.watch.each(lambda listener: listener.alive(stages, self.heard - self.started))
 
 

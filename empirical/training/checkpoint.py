@@ -18,7 +18,7 @@ from torch import Tensor
 
 from empirical.training.together import ALONE, Processes
 from repro.base.ending import Ending, Stopped
-from repro.records.checkpoint import Checkpoints
+from repro.records.stages import Checkpoints
 
 VERSION = 1
 

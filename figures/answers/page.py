@@ -26,7 +26,7 @@ from figures.answers.wishes import WISHES
 from figures.catalogue import FIGURES
 from figures.drawing.files import markdown
 from figures.tables.records import Studies
-from repro.records.folder import replace_file
+from repro.base.files import replace_file
 from repro.statistics.answers import YES
 from repro.statistics.effects import Table
 from repro.study.study import load_study

@@ -15,12 +15,11 @@ from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.style import STYLES, Theme, themed
 from figures.tables.records import Mixed, Studies
 from repro.base.errors import IntegrityError
+from repro.base.files import name_damage, read_bytes
+from repro.base.outputs import csv_bytes
 from repro.base.progress import track
 from repro.base.settings import choose, file_name
-from repro.records.damage import name_damage
-from repro.records.folder import read_bytes
 from repro.records.identity import digest
-from repro.records.outputs import csv_bytes
 from repro.statistics.effects import Table
 
 if TYPE_CHECKING:

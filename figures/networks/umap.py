@@ -18,11 +18,11 @@ from figures.tables.names import family
 from figures.tables.records import Records, Studies
 from figures.tables.runs import label, original_accuracy, unlearn_table
 from figures.tables.snapshots import Snapshot, snapshots, used_records
-from repro.records.folder import replace_file
+from repro.base.files import replace_file
+from repro.base.places import compiled_folder
+from repro.records.published import Published
 from repro.records.record import npz
-from repro.records.shipped import compiled_folder
 from repro.statistics.effects import Table
-from repro.study.published import Published
 
 SEED = 42
 NEIGHBOURS = 10

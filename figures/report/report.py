@@ -20,7 +20,7 @@ from figures.report.plots import MOST_POINTS, plot_data
 from figures.tables.records import Records, Studies
 from figures.tables.runs import unlearn_table
 from figures.tables.texts import spread_text
-from repro.records.folder import replace_file
+from repro.base.files import replace_file
 from repro.records.record import Record
 from repro.statistics.seeds import interval
 from repro.study.study import load_study

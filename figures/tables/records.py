@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 from repro.base.errors import ConfigError
 from repro.records.identity import canonical_json, digest
 from repro.records.lists import RunList
+from repro.records.published import Published
 from repro.records.record import Record
 from repro.records.store import Store
-from repro.study.published import Published
 from repro.study.study import BUILT_IN, LOOSE, Source, Study, load_study
 from repro.study.table import comparable
 
@@ -102,7 +102,7 @@ class Studies:
         """Return the names of the studies that have runs in the store: those that were run there, then loose runs."""
         if self.store is None:
             return []
-        return [*self.store.lists(), *([LOOSE] if Study(LOOSE).own_runs(self.store).runs else [])]
+        return [*self.store.lists.all(), *([LOOSE] if Study(LOOSE).own_runs(self.store).runs else [])]
 
     def published_runs(self) -> int:
         """Return how many runs are published, each counted once."""
@@ -118,7 +118,7 @@ class Studies:
         return self._known[key]
 
     def _one(self, study: Study) -> Records:
-        own = self._published.run_list(study.name) or RunList()
+        own = self._published.lists.get(study.name) or RunList()
         source = study.source(self.store, self._published) if self.store else Source(self._published, own)
         said = f"Study {study.name}, {source.said()}."
         lacking = f"{source.missing} of {len(source.runs.runs) + source.runs.open} runs of study {study.name}"

@@ -61,7 +61,7 @@ def of_the_system(error: OSError) -> ReproError:
     reason = error.strerror or str(error) or type(error).__name__
     if error.errno in FULL:
         return DiskFullError(
-            f"{reason.lower()}: free some space and run the same command again; finished runs are kept"
+            f"{reason.lower()}: free some space and run the same command again; finished runs are saved"
         )
     where = "" if error.filename is None else f"{str(error.filename)!r}: "
     return ConfigError(f"{where}{reason[:200]}")

@@ -139,7 +139,7 @@ CONCEPTS = (
              "mask cutoff", "cutoff"),
     _concept("interval", "The two numbers in brackets: in 95 of 100 studies like these the true value lies between "
              "them. Example: 0.042 [0.020, 0.064].", "", "brackets", "95 % interval"),
-    _concept("prediction interval", "Where the effect in one further setting would lie in 95 of 100 cases. Example: "
+    _concept("prediction interval", "Where the effect in one further setting would lie 95 times in 100. Example: "
              "-0.01 to 0.09 ToW by SAM minus SGD on the hardest images, whose mean of four settings is 0.042."),
     _concept("i2", "The part of the scatter between settings that seeds do not explain, in [0, 1]. Example: 0.74 for "
              "ToW by SAM minus SGD on the hardest images.", "", "I2"),

@@ -1,9 +1,9 @@
 """Declarations of metrics, methods, gradient rules and figures (the parts), read from their source, not imported.
 
 A part is declared where it is written: `@metric(...)` above a function, `@method(...)` above a class, `@rule(...)`
-above a function that builds a rule, `@figure(...)` above one that draws (`figures.catalogue`). The arguments of a
-declaration are literals and `Term(...)`. So help, plans, figures and the glossary read them from the text of the file,
-without torch and without what draws.
+above a function that builds a rule, `@figure(...)` above one that makes a figure (`figures.catalogue`). The arguments
+of a declaration are literals and `Term(...)`. So help, plans, figures and the glossary read them from the text of the
+file, without torch and matplotlib.
 """
 
 import ast
@@ -86,7 +86,7 @@ class Metric:
 
     def __post_init__(self) -> None:
         if self.pooled and self.own:
-            raise TypeError(f"{self.home}: a metric that pools runs has no settings of its own")
+            raise TypeError(f"{self.home}: a pooled metric has no settings of its own")
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -149,10 +149,10 @@ class FigureFacts:
     """The declaration of a figure or table.
 
     Attributes:
-        home: `module:function`; the function draws records in a theme.
-        place: its rank among the figures, ascending: those of the paper in its order, then what its reviewers asked.
+        home: `module:function`; the function makes it from records in a theme.
+        place: its rank among the figures, ascending: those of the paper in its order, then what its reviewers wanted.
         shows: what is on it.
-        studies: whose records it is drawn from, each in panels of its own.
+        studies: whose records it shows, each in panels of its own.
         claims: claims of the paper that it illustrates, by their keys (`figures.answers`).
         made_by: the command that makes its records, where it is not that of its first study.
     """

@@ -16,12 +16,12 @@ def console() -> Any:
     return Console(stderr=True)
 
 
-def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Yield from `items` and show a progress bar on standard error, if that is a terminal."""
+def track(values: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """Yield from `values` and show a progress bar on standard error, if that is a terminal."""
     if not sys.stderr.isatty():
-        yield from items
+        yield from values
         return
     from rich.progress import track as rich_track
 
-    count = total if total is not None else (len(items) if isinstance(items, Sized) else None)
-    yield from rich_track(items, description, total=count, console=console(), transient=True)
+    count = total if total is not None else (len(values) if isinstance(values, Sized) else None)
+    yield from rich_track(values, description, total=count, console=console(), transient=True)

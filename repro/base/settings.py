@@ -147,8 +147,8 @@ def _right(cls: type, name: str, value: Any) -> Any:
     if type(value) is not annotation:
         value = _coerce(name, value, annotation)
     if limits or annotation in (float, int):
-        for item in value if isinstance(value, tuple) else (value,):
-            _check_limits(name, item, limits)
+        for one in value if isinstance(value, tuple) else (value,):
+            _check_limits(name, one, limits)
     return value + 0.0 if type(value) is float else value  # -0.0 becomes 0.0: the same setting
 
 
@@ -203,7 +203,7 @@ def _coerce(name: str, value: Any, annotation: Any) -> Any:
     if typing.get_origin(annotation) is tuple:
         if not isinstance(value, list | tuple):
             raise reject(name, value, "a list")
-        return tuple(_coerce(name, item, typing.get_args(annotation)[0]) for item in value)
+        return tuple(_coerce(name, one, typing.get_args(annotation)[0]) for one in value)
     if annotation is float and isinstance(value, int) and not isinstance(value, bool):
         if value.bit_length() > 1000:
             raise ConfigError(f"{name}: a number of {value.bit_length() // 3.32:.0f} digits: must be at most 1e300")

@@ -16,9 +16,9 @@ from repro.base.ending import Ending, Stopped
 from repro.base.environment import check_environment
 from repro.base.errors import ReproError, lacks_memory, of_the_system
 from repro.base.extras import lacking
+from repro.base.files import collected
 from repro.base.settings import reject
 from repro.commands import doctor, empirical, export, figures, models, records, studies, theory, words
-from repro.records.damage import collected
 from repro.terminal.output import printable, say
 
 app = typer.Typer(
@@ -41,33 +41,34 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
 }  # fmt: skip
 
 
-def group(name: str, about: str, commands: Mapping[str, Callable[..., None]]) -> None:
-    """Add a group of commands."""
+def group(name: str, about: str, commands: Mapping[str, Callable[..., None]]) -> typer.Typer:
+    """Add a group of commands, and return it."""
     found = typer.Typer(help=about, no_args_is_help=True, rich_markup_mode="rich")
     for verb, command in commands.items():
         found.command(verb)(command)
     app.add_typer(found, name=name, rich_help_panel=THINGS)
+    return found
 
 
 app.add_typer(theory.app, name="theory", rich_help_panel=FIRST)
 app.command("run", rich_help_panel=FIRST)(empirical.run)
 app.command("figures", rich_help_panel=FIRST)(figures.figures)
 app.command("compare", rich_help_panel=FIRST)(figures.compare)
-for name, (about, commands) in GROUPS.items():
-    group(name, about, commands)
+groups = {name: group(name, about, commands) for name, (about, commands) in GROUPS.items()}
 app.add_typer(models.app, name="models", rich_help_panel=THINGS)
 app.command("explain", rich_help_panel=HELP)(words.explain_word)
 app.command("schema", rich_help_panel=HELP)(words.schema)
 app.command("doctor", rich_help_panel=HELP)(doctor.doctor)
 # Names of before version 0.3, which 0.4 may drop.
 app.add_typer(studies.app, name="empirical", hidden=True)
-OLD = {**records.COMMANDS, **figures.COMMANDS, "check": studies.check, "export": export.export}
-for name in set(OLD) - {"figures", "compare"}:
+groups["records"].command("pack", hidden=True)(records.publish)
+OLD = {**records.COMMANDS, **figures.COMMANDS, "pack": records.publish, "check": studies.check, "export": export.export}
+for name in set(OLD) - {"figures", "compare", "publish"}:
     app.command(name, hidden=True)(OLD[name])
 
 # The base of every usage error, wherever this version of typer keeps it.
 UsageError: Any = typer.BadParameter.__mro__[1]
-KEPT = "finished runs are kept; run the same command again for the rest"
+RESUMES = "finished runs are saved; run the same command again for the rest"
 
 
 @app.callback(invoke_without_command=True)
@@ -98,8 +99,9 @@ def _called(words: list[str]) -> Any:
     check_environment()
     together = int(os.environ.get("WORLD_SIZE", "1")) > 1 and "TORCHELASTIC_RUN_ID" in os.environ
     if together and words[:1] != ["run"] and words[:2] != ["empirical", "run"]:
-        asked = " ".join(words[:2])
-        raise reject("torchrun", asked, "`repro run`", "its processes train one network; other work: --workers")
+        raise reject(
+            "torchrun", " ".join(words[:2]), "`repro run`", "its processes train one network; other work: --workers"
+        )
     return app(words, standalone_mode=False)
 
 
@@ -133,16 +135,16 @@ def _run(command: Callable[[], Any], debug: bool) -> int:
         hint = "; rare settings are given as --set NAME=VALUE" if rare and "No such option" in str(error) else ""
         return _fail(error.format_message() + hint, 2)
     except Stopped as stopped:
-        return _fail(f"ended by {stopped}: {KEPT}", 128 + stopped.signal if stopped.signal else 0)
+        return _fail(f"ended by {stopped}: {RESUMES}", 128 + stopped.signal if stopped.signal else 0)
     except (typer.Abort, KeyboardInterrupt):
-        return _fail(f"interrupted: {KEPT}", 130)
+        return _fail(f"interrupted: {RESUMES}", 130)
     except BrokenPipeError:
         return _silenced(141)
     except Exception as error:
         if debug and not isinstance(error, MemoryError):
             raise
         if lacks_memory(error):
-            return _fail(f"out of memory ({str(error)[:200] or 'no more to be had'}); {KEPT}", 4)
+            return _fail(f"out of memory ({str(error)[:200] or 'no more to be had'}); {RESUMES}", 4)
         if isinstance(error, OSError):
             known = of_the_system(error)
             return _fail(str(known), known.exit_code)

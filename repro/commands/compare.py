@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 DRAW = r",?\s*\bdraw\s*=\s*\d+"  # in the options of a data set
 SEEDS = 40  # of the theory at a network's setting
-BRIDGE = 2  # grows with what of a network the theory can express: what it could not at a lower one is asked again
-KEPT = ("test_error", "forget_error", "retain_error", "kappa_retain", "kappa_forget", "zeta_retain", "zeta_forget",
+EXPRESSES = 2  # grows with what of a network the theory can express: what a lower one could not is tried again
+METRICS = ("test_error", "forget_error", "retain_error", "kappa_retain", "kappa_forget", "zeta_retain", "zeta_forget",
         "zeta_retain_oppose", "zeta_forget_oppose", "active_retain_match", "active_retain_oppose",
         "active_forget_match", "active_forget_oppose")  # fmt: skip
 STUDY = Annotated[
@@ -35,7 +35,10 @@ STUDY = Annotated[
 
 @dataclass(frozen=True)
 class Beside:
-    """Identity of the theory at the setting of a network: the setting and how often it is drawn."""
+    """Identity of the theory at the setting of a network: the setting and how often it is simulated.
+
+    The names of this class and of the next are part of ids.
+    """
 
     VERSION: ClassVar[int] = 2  # that of `theory.config.TheoryConfig`, which is not loaded to name a record
 
@@ -53,10 +56,10 @@ class Twin:
 
 
 def compare(study: STUDY = "", store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
-    """Put the theory beside networks: on the same signal-noise data, or a study against what was predicted of it.
+    """Compare the theory with networks: on the same signal-noise data, or a study with what was predicted of it.
 
     Without a study, your own networks on signal-noise data are compared, or the published ones where you have none.
-    Whatever theory your own lack is simulated now and kept.
+    Theory that your own lack is simulated now and saved.
     """
     from figures.catalogue import FIGURES
     from figures.tables.beside import networks
@@ -94,26 +97,26 @@ def _show(records: "Records", *, as_json: bool) -> None:
 
 
 def _bring_theory(name: str, studies: "Studies", store: Store) -> None:
-    """Simulate the theory beside the networks of a study in the store that lack it; load nothing where none does."""
+    """Simulate the matched theory that networks of a study in the store lack; load nothing where none does."""
     from figures.tables.beside import lacking_settings
     from figures.tables.ladder import lacking_twins
     from figures.tables.records import Records
 
     records, made = studies.of(name), list[Record]()
-    if settings := lacking_settings(records, BRIDGE):
+    if settings := lacking_settings(records, EXPRESSES):
         store.ensure_writable()
         jobs = track(list(settings.items()), "theory at the networks' settings")
-        made += [_beside(key, run, store) for key, run in jobs]
-    # A twin needs the theory at its setting.
-    if twins := lacking_twins(Records([*made, *records.all], study=name)):
+        made += [_at_setting(key, run, store) for key, run in jobs]
+    # The theory on a network's data comes after the theory at its setting.
+    if pairs := lacking_twins(Records([*made, *records.all], study=name)):
         store.ensure_writable()
         from empirical.runs.resources import Resources
         from empirical.settings.run_config import Runtime
 
         resources = Resources(store, Runtime(device="cpu"))
-        jobs = track(list(twins.items()), "theory on the networks' data")
-        made += [_twin(run, resources, seed=seed, draw=draw) for (_, draw, seed, *_), run in jobs]
-    store.list_more(name, made)
+        jobs = track(list(pairs.items()), "theory on the networks' data")
+        made += [_on_own_data(run, resources, seed=seed, draw=draw) for (_, draw, seed, *_), run in jobs]
+    store.lists.add(name, made)
 
 
 def _config(run: Record) -> "RunConfig":
@@ -123,14 +126,14 @@ def _config(run: Record) -> "RunConfig":
     return build(RunConfig, run.config)
 
 
-def _beside(key: str, run: Record, store: Store) -> Record:
-    """Keep the theory at the setting of a run, or what of it the theory has not."""
-    from repro.commands.twin import departures, theory_config
+def _at_setting(key: str, run: Record, store: Store) -> Record:
+    """Save the theory at the setting of a run, or what of the setting the theory cannot express."""
+    from repro.commands.matched import departures, theory_config
 
     config = _config(run)
     study = str(run.provenance.get("study", ""))
     if missing := departures(config):
-        found = {"departures": missing, "bridge": BRIDGE}
+        found = {"departures": missing, "bridge": EXPRESSES}
         return store.save("beside", Beside(key), result=found, provenance=collect(study=study))
     from theory.engine import simulate_many
 
@@ -141,10 +144,10 @@ def _beside(key: str, run: Record, store: Store) -> Record:
     )  # fmt: skip
 
 
-def _twin(run: Record, resources: "Resources", *, seed: int, draw: int) -> Record:
-    """Keep the theory on the data, weights and batches of a run, or of the same run with another seed and draw."""
+def _on_own_data(run: Record, resources: "Resources", *, seed: int, draw: int) -> Record:
+    """Save the theory on the data, weights and batches of a run, or of the same run with another seed and draw."""
     from empirical.runs.experiment import make_experiment
-    from repro.commands.twin import twin
+    from repro.commands.matched import on_own_data
 
     data, own = str(run.config["dataset_options"]), run.result["labels"].get("draw", 0)
     if draw != own:  # what a run leaves out is part of its identity: of the same draw the options stay as they are
@@ -152,7 +155,7 @@ def _twin(run: Record, resources: "Resources", *, seed: int, draw: int) -> Recor
     other = replace(_config(run), seed=seed, dataset_options=data, data="")
     same = (seed, draw) == (run.config["seed"], own)
     config = resources.identified(_config(run) if same else other)
-    found = twin(make_experiment(config, resources))
+    found = on_own_data(make_experiment(config, resources))
     return resources.store.save(
         "twin", Twin(run_id(run.kind, config)), result=_facts(found) | {"labels": config.tags()}, status=found.status,
         arrays={"curves": _curves(found)}, provenance=collect(study=str(run.provenance.get("study", ""))),
@@ -160,11 +163,11 @@ def _twin(run: Record, resources: "Resources", *, seed: int, draw: int) -> Recor
 
 
 def _facts(found: "Trajectory") -> dict[str, Any]:
-    return {"theory": found.config, "seeds": found.seeds, "epochs": found.epochs, "metrics": KEPT}
+    return {"theory": found.config, "seeds": found.seeds, "epochs": found.epochs, "metrics": METRICS}
 
 
 def _curves(found: "Trajectory") -> "np.ndarray":
-    """Return the kept metrics over the epochs of unlearning, shape `(metrics, seeds, epochs)`, single precision."""
+    """Return these metrics over the epochs of unlearning, shape `(metrics, seeds, epochs)`, single precision."""
     import numpy as np
 
-    return np.stack([found.metrics[name] for name in KEPT]).astype(np.float32)
+    return np.stack([found.metrics[name] for name in METRICS]).astype(np.float32)

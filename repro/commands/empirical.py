@@ -10,11 +10,11 @@ from empirical.portable import prepare_portable
 from empirical.registry import names
 from empirical.settings.run_config import FLOOR, KIND, KINDS, MemorizationConfig, RunConfig, Runtime
 from repro.base.errors import DivergedError
+from repro.base.places import published_files
 from repro.base.settings import build
 from repro.records.identity import plain
-from repro.records.pack import PackedStore, readers
+from repro.records.published import PublishedStudy, readers
 from repro.records.record import EVALUATION, Record, pick, read_records
-from repro.records.shipped import packs
 from repro.records.store import Store
 from repro.study.study import load_study
 from repro.terminal.options import SET, several, with_settings
@@ -46,7 +46,7 @@ PANELS = {
 }  # fmt: skip
 
 
-# With one of these given, the forget set is the one that was asked for.
+# With one of these given, the forget set is the one that was named.
 FORGETTING = ("difficulty", "scores", "subsets", "subset_model", "subset_epochs", "subset_precision", "subset_portable")
 
 
@@ -91,7 +91,7 @@ def run(
         raise DivergedError(f"run {record.run_id} diverged at {record.result['diverged_at']}; try a smaller --lr")
 
 
-# What a published search found, or kept fixed while it looked; with one of these given, none of it is taken.
+# What a published search found, or held fixed while it looked; with one of these given, none of it is taken.
 SEARCHED = ("lr", "epochs", "batch_size", "forget_batch_size", "pretrain_epochs")
 ALIKE = (
     "dataset_options", "n_train", "model", "method", "method_options", "rule", "alpha", "pretrain", "difficulty",
@@ -103,7 +103,7 @@ def as_searched(config: RunConfig) -> RunConfig:
     """Return the config with rate, epochs and batch sizes of the published search for its setting, on most seeds."""
     found: dict[RunConfig, int] = {}
     usual, wanted = plain(RunConfig()), plain(config)
-    for record in read_records(map(PackedStore, packs()), KIND):
+    for record in read_records(map(PublishedStudy, published_files()), KIND):
         known = usual | record.config
         if "choice" in record.result and all(known[name] == wanted[name] for name in ("dataset", *ALIKE)):
             other = build(RunConfig, record.config)
@@ -190,7 +190,7 @@ def evaluate(
     limits = {"settings": settings or [], "retrain": retrain, "workers": min(workers, cores()) or processes(runtime)}
     measured = measure_runs(records, added, Store(store), runtime, **limits)
     if what.endswith(".toml"):
-        Store(store).list_more(load_study(what).name, (record for record in measured if record.kind == EVALUATION))
+        Store(store).lists.add(load_study(what).name, (record for record in measured if record.kind == EVALUATION))
     rows = [_measured_row(record, added) for record in measured]
     if len(measured) == 1 and json:
         emit_json({"run": measured[0].run_id, "status": measured[0].status, **measured[0].result})
@@ -252,12 +252,12 @@ def import_index(
     ] = "",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Keep your own forget set in the store, for --difficulty index --forget-index ID."""
+    """Save your own forget set in the store, for --difficulty index --forget-index ID."""
     Store(store).ensure_writable()
-    from empirical.runs.imports import import_index as keep
+    from empirical.runs.imports import import_index as save
 
-    record = keep(path, Store(store), where=where)
-    say(f"kept {record.result['n']} rows: --difficulty index --forget-index {record.run_id}")
+    record = save(path, Store(store), where=where)
+    say(f"saved {record.result['n']} rows: --difficulty index --forget-index {record.run_id}")
 
 
 @app.command()
@@ -269,14 +269,14 @@ def import_scores(
     dataset_options: Annotated[str, typer.Option(help="Its settings, such as size=64.")] = "",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Keep published memorization scores in the store, for --difficulty high --scores ID."""
+    """Save published memorization scores in the store, for --difficulty high --scores ID."""
     Store(store).ensure_writable()
-    from empirical.runs.imports import import_scores as keep
+    from empirical.runs.imports import import_scores as save
     from empirical.runs.resources import Resources
 
     config = RunConfig(dataset=dataset, dataset_options=dataset_options)
-    record = keep(path, config, Resources(Store(store), runtime))
-    say(f"kept {record.result['n']} scores: --scores {record.run_id}")
+    record = save(path, config, Resources(Store(store), runtime))
+    say(f"saved {record.result['n']} scores: --scores {record.run_id}")
 
 
 @app.command()
@@ -291,4 +291,4 @@ def diff(
 
     records = read_records(readers(Store(store)))
     found = diff_runs(pick(records, left), pick(records, right))
-    emit([vars(item) for item in found], as_json=json, empty="no setting differs")
+    emit([vars(one) for one in found], as_json=json, empty="no setting differs")

@@ -11,11 +11,11 @@ from empirical.settings.run_config import RunConfig
 from repro import __version__
 from repro.base.errors import IntegrityError, MissingDataError
 from repro.base.glossary import describe, whose
+from repro.base.outputs import csv_bytes, write_outputs
 from repro.base.settings import range_text
-from repro.records.outputs import csv_bytes, write_outputs
+from repro.records.published import Published
 from repro.records.record import Record
 from repro.records.store import Store
-from repro.study.published import Published
 from repro.study.study import named_studies
 from repro.study.table import comparable, facts_of, flat_settings, row_of
 from repro.terminal.output import DEFAULT_STORE, ForceOption, StoreOption, say
@@ -81,11 +81,11 @@ def study_records(name: str, store: Store, published: Published) -> dict[str, li
 
 
 def export_rows(record: Record) -> list[Row]:
-    """Return a record's rows: one, but one a seed of a theory cell, a cell of a sweep, a rule of `theory alpha`."""
+    """Return a record's rows: one, but one a seed of theory, a setting of a sweep, a rule of `theory alpha`."""
     if record.kind == "theory_sweep":
         columns = record.arrays()
-        cells = zip(*(values.tolist() for values in columns.values()), strict=True)
-        return [facts_of(record) | dict(zip(columns, cell, strict=True)) for cell in cells]
+        rows = zip(*(values.tolist() for values in columns.values()), strict=True)
+        return [facts_of(record) | dict(zip(columns, row, strict=True)) for row in rows]
     if record.kind == "theory":
         same = facts_of(record) | flat_settings(record.config)
         return [same | {"seed": seed} | final for seed, final in _theory_rows(record.result)]
@@ -133,7 +133,7 @@ def meaning(column: str) -> Row:
         said = ENDINGS.get(ending, "") + said
         return {"column": column, "role": "metric", "unit": term.unit, "range": term.range, "meaning": said}
     if column in OTHERS or column.partition("_")[0] in ("base", "cells", "axes", "labels", "settings"):
-        text = OTHERS.get(column, "part of a sweep's or a pool's own settings")
+        text = OTHERS.get(column, "part of the settings of a sweep or of a pooled metric")
         return {"column": column, "role": "setting", "unit": "", "range": "", "meaning": text}
     raise IntegrityError(f"column {column}: is not in the glossary; its metric should say what it means")
 
@@ -152,8 +152,8 @@ OTHERS = {
     "ready": "images a second that were normalized too", "ratio": "median of `ours` over `plain`",
     "ratio_ready": "median of `ready` over `plain`", "peak_bytes": "most memory the process held",
     "peak_bytes_before": "the same before any model answered", "logits_bytes": "what the logits of all models take",
-    "answer_seconds": "time the made-up models took to answer", "save_seconds": "time to write a finished cell",
-    "bytes_a_cell": "what a finished cell takes on the disk", "cold": "whether the code was compiled anew too",
+    "answer_seconds": "time the made-up models took to answer", "save_seconds": "time to write a finished setting",
+    "bytes_a_cell": "what a finished setting takes on the disk", "cold": "whether the code was compiled anew too",
     "repeats": "how often each command was timed", "processes": "processes that shared the work",
     "speedup": "median time of one process over that of several", "goal": "the speed-up that was aimed at",
     "free_speedup": "the same with a core each, by the system's account", "cores": "cores of the machine",
@@ -161,7 +161,7 @@ OTHERS = {
     "dgemm_gflops": "what BLAS multiplies on one core", "logistic_ns": "time of one logistic function",
     "spread_over_d": "longest over shortest step as d alone grows",
     "bridge": "version of what the theory can express of a network; departures of another are looked at again",
-    "choice": "where the winner of a choice stands among its candidates", "steps": "steps of a timed run",
+    "choice": "where the best value of a search stands in its grid", "steps": "steps of a timed run",
     "data_digest": "digest of the files the images were read from",
     "claim": "identifier of the claim", "change": "what would change the answer",
     "answer": "what the records say of the claim, inside its hypothesis", "hypothesis": "where the claim is made",
@@ -170,7 +170,7 @@ OTHERS = {
     "predicted": "smallest benign alpha by prediction; 0 where every alpha is benign, empty where none is",
     "simulated": "the same by bisection in simulation",
     "level": "mean test error up to which an alpha is benign", "tolerance": "distance at which bisection ends",
-    "sentence": "what a reader may quote of the claim", "network": "settings of the network beside the theory",
+    "sentence": "what a reader may quote of the claim", "network": "settings of the network in a comparison",
     "command": "what computes it again", "quantity": "what is estimated",
     "regime": "where the claim holds", "statement": "the claim", "title": "its short name",
     "verdict": "the answer in older words", "resampled": "what the intervals of pooled runs resample",
@@ -192,7 +192,7 @@ def _readme(study: str, kinds: Sequence[str]) -> str:
     first = kinds[0]
     return f"""# {study}
 
-Written by sharpness-aware-unlearning {__version__}: one row a run (a seed of a theory cell, a cell of a sweep),
+Written by sharpness-aware-unlearning {__version__}: one row a run (a seed of theory, a setting of a sweep),
 settings and numbers as columns. `dictionary.csv` says what each column is.
 
     pandas   pd.read_parquet("{first}.parquet")

@@ -8,7 +8,7 @@ import typer
 
 from repro.base.errors import MissingDataError
 from repro.commands.compare import compare
-from repro.study.published import Published
+from repro.records.published import Published
 from repro.terminal.options import several
 from repro.terminal.output import (
     DEFAULT_STORE,
@@ -46,16 +46,16 @@ def figures(
     folder = store / ("figures" if style == "paper" else f"figures-{style}")
     out = out or folder
     drawn = draw(chosen, studies_in(store, several(study)), out, style=style)
-    rows = [{"figure": item.name, "runs": len(item.run_ids), "missing": len(item.missing),
-             "file": str(main_file(item.files) or "")} | ({"gaps": item.missing} if json else {})
-            for item in drawn]  # fmt: skip
+    rows = [{"figure": one.name, "runs": len(one.run_ids), "missing": len(one.missing),
+             "file": str(main_file(one.files) or "")} | ({"gaps": one.missing} if json else {})
+            for one in drawn]  # fmt: skip
     emit(rows, as_json=json)
-    lacking = [item for item in drawn if item.missing]
-    for item in lacking if not json else []:
-        say(f'{item.name} lacks {len(item.missing)}, drawn as "not run": {item.missing[0]}')
+    lacking = [one for one in drawn if one.missing]
+    for one in lacking if not json else []:
+        say(f'{one.name} lacks {len(one.missing)}, drawn as "not run": {one.missing[0]}')
     if lacking and strict:
-        commands = dict.fromkeys(line.rpartition(": ")[2] for item in lacking for line in item.missing)
-        without = ", ".join(item.name for item in lacking)
+        commands = dict.fromkeys(line.rpartition(": ")[2] for one in lacking for line in one.missing)
+        without = ", ".join(one.name for one in lacking)
         raise MissingDataError(f"not run for: {without}; what runs it: {'; '.join(commands)}")
 
 

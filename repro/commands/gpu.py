@@ -80,7 +80,7 @@ def driver_warning(driver: tuple[int, int], wheel: tuple[int, int] | None) -> Wa
     if wheel is None:
         version = importlib.metadata.version("torch")
         remedy = "reinstall it from PyPI, or from the index that pytorch.org names for your CUDA version"
-        return "torch for the GPU", f"torch {version} is CPU-only, beside an NVIDIA device", remedy
+        return "torch for the GPU", f"torch {version} is CPU-only, with an NVIDIA device here", remedy
     oldest = OLDEST_DRIVER.get(wheel[0])
     if oldest is None or driver == (0, 0) or driver >= oldest:
         return None

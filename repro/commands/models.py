@@ -11,8 +11,8 @@ import typer
 
 from empirical.settings.run_config import KIND, RunConfig, Runtime
 from repro.base.errors import IntegrityError, MissingDataError
+from repro.base.files import read_bytes
 from repro.base.settings import choose, reject
-from repro.records.folder import read_bytes
 from repro.records.store import Store
 from repro.terminal.options import several
 from repro.terminal.output import DEFAULT_STORE, ForceOption, JsonOption, StoreOption, emit, say
@@ -23,9 +23,9 @@ STAGES = ("pretrain", "retrain", "unlearn", "subset")
 
 @app.command("list")
 def list_models(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
-    """List the stages whose weights are kept."""
-    rows = [_row(folder) for folder in Store(store).models()]
-    emit(rows, as_json=json, empty="no weights kept yet")
+    """List the stages whose weights are in the store."""
+    rows = [_row(folder) for folder in Store(store).stages.all()]
+    emit(rows, as_json=json, empty="no weights saved yet")
     if rows and not json:
         say(f"{len(rows)} models, {sum(row['bytes'] for row in rows) / 1e6:.1f} MB")
 
@@ -41,7 +41,7 @@ def export_run(
     """Write a run's original, retrained and unlearned weights with a model card that plain torch can follow."""
     from empirical.exchange.models import export_models
     from empirical.runs.resources import Resources
-    from repro.records.pack import readers
+    from repro.records.published import readers
     from repro.records.record import pick, read_records
 
     record = pick(read_records(readers(Store(store)), KIND), run)
@@ -96,7 +96,7 @@ def import_checkpoint(
     data_root: Annotated[str, typer.Option(envvar="REPRO_DATA", help="Folder of local image files.")] = "",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Keep a checkpoint from elsewhere in the store, to unlearn from it: `repro run --original NAME`."""
+    """Save a checkpoint from elsewhere in the store, to unlearn from it: `repro run --original NAME`."""
     Store(store).ensure_writable()
     from empirical.exchange.models import import_model
     from empirical.runs.resources import Resources
@@ -109,7 +109,7 @@ def import_checkpoint(
     resources = Resources(Store(store), Runtime(data_root=data_root))
     folder = import_model(path, config, resources, name=name, largest=largest)
     found = json_text.loads((folder / "provenance.json").read_bytes())["test_accuracy"]
-    say(f"kept as {name} ({folder.name}); test accuracy here {found:.4f}")
+    say(f"saved as {name} ({folder.name}); test accuracy here {found:.4f}")
     say(f"repro run --original {name} --model {model} --dataset {dataset} --retrain none")
 
 
@@ -121,14 +121,14 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be freed and stop.")] = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Delete weights; every number stays, and metrics asked for later take training again."""
+    """Delete weights; every number stays, and metrics added later take training again."""
     wanted = [choose("stage", name, STAGES) for name in several(stage) or ["unlearn"]]
     home = Store(store)
     home.require()
-    chosen = [folder for folder in home.models() if _row(folder)["stage"] in wanted]
-    freed = sum(path.stat().st_size for folder in chosen for path in home.model_files(folder) if path.is_file())
+    chosen = [folder for folder in home.stages.all() if _row(folder)["stage"] in wanted]
+    freed = sum(path.stat().st_size for folder in chosen for path in home.stages.files(folder) if path.is_file())
     for folder in chosen if not dry_run else []:
-        for path in home.remove_model(folder):
+        for path in home.stages.remove(folder):
             say(f"not ours, left: {path}")
     say(f"{'would free' if dry_run else 'freed'} {freed / 1e6:.1f} MB of {len(chosen)} models")
 

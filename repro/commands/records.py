@@ -8,14 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from repro.base.errors import IntegrityError, MissingDataError
+from repro.base.places import published_files
 from repro.base.settings import choose, reject
 from repro.records.identity import SCHEMA
 from repro.records.index import Head
-from repro.records.pack import PackedStore, pack_path, packed_with, readers, write_pack
+from repro.records.lists import publish_list
+from repro.records.publish import published_path, with_published, write_published
+from repro.records.published import PublishedStudy, readers
 from repro.records.record import pick
-from repro.records.shipped import packs
 from repro.records.store import Store
-from repro.study.published import write_list
 from repro.study.study import load_study
 from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 
@@ -34,12 +35,12 @@ def list_runs(
     """
     own = Store(store).heads()
     heads: dict[str, Head] = {}
-    for head in (*own, *(head for path in packs() for head in PackedStore(path).heads())):
+    for head in (*own, *(head for path in published_files() for head in PublishedStudy(path).heads())):
         if head.schema == SCHEMA:
             heads.setdefault(head.run_id, head)
-    for name, asked in (("kind", kind), ("study", study)):
-        if asked and heads:
-            choose(name, asked, sorted({getattr(head, name) for head in heads.values()}))
+    for name, wanted in (("kind", kind), ("study", study)):
+        if wanted and heads:
+            choose(name, wanted, sorted({getattr(head, name) for head in heads.values()}))
     rows = [_row(head) for head in heads.values() if kind in (None, head.kind) and study in (None, head.study)]
     if limit:
         rows = sorted(rows, key=lambda row: str(row["finished"]), reverse=True)[:limit]
@@ -89,7 +90,7 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show one run: its settings, its numbers and how it came to be; with --json also its arrays, small ones whole."""
-    own: list[Store | PackedStore] = [Store(store), *map(PackedStore, packs())]
+    own: list[Store | PublishedStudy] = [Store(store), *map(PublishedStudy, published_files())]
     found = {record.run_id: record for reader in reversed(own) for record in reader.starting(run)}
     record = pick(found.values(), run)
     names = ("run_id", "kind", "status", "source", "config", "result", "provenance")
@@ -110,8 +111,8 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(value, dict):
         return {prefix: str(value)}
     flat: dict[str, Any] = {}
-    for key, item in value.items():
-        flat |= _flatten(item, f"{prefix}.{key}" if prefix else key)
+    for key, one in value.items():
+        flat |= _flatten(one, f"{prefix}.{key}" if prefix else key)
     return flat
 
 
@@ -125,20 +126,23 @@ def verify(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None
         raise IntegrityError(f"{len(problems)} damaged; delete those folders and run them again")
 
 
-def pack(
+def publish(
     name: Annotated[str, typer.Argument(help="Name of the study, such as digits.")],
-    attach: Annotated[bool, typer.Option(help="Take arrays and per-epoch rows of the store's runs.")] = True,
+    arrays: Annotated[
+        bool,
+        typer.Option("--arrays/--no-arrays", "--attach/--no-attach", help="Take arrays and per-epoch rows too."),
+    ] = True,
     zenodo: Annotated[bool, typer.Option("--zenodo", help="Also write Zenodo's metadata and a CITATION.cff.")] = False,
     creator: Annotated[
         list[str] | None, typer.Option(help='For --zenodo: "Family, Given", or a group; repeatable.')
     ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Publish the runs of a study: write them to results/NAME.parquet, and which runs the study has beside it.
+    """Publish the runs of a study: to results/NAME.parquet, and the list of its runs to results/studies.json.
 
-    What the file has and the store has not stays in it; remove the file to pack anew.
+    What the file has and the store has not stays in it; remove the file to publish anew.
     """
-    path = pack_path(name, Path("results"))
+    path = published_path(name, Path("results"))
     if creator and not zenodo:
         raise reject("creator", ", ".join(creator), "given with --zenodo", "it is for the citation alone")
     study = load_study(name)
@@ -146,15 +150,15 @@ def pack(
     records = Store(store).records(ids=set(listed.ids))
     if not records:
         raise MissingDataError(f"study = {name[:200]!r}: no runs in {store}; {study.command}")
-    whole = packed_with(path, records, attach=attach)
+    whole = with_published(path, records, arrays=arrays)
     if zenodo:
         from repro.terminal.citation import write_citation
 
         path.parent.mkdir(parents=True, exist_ok=True)
         for file in write_citation(name, whole, path.parent, creators=creator or []):
             say(f"citation: {file}")
-    write_pack(whole, path)
-    write_list(path.parent, study.name, listed)
+    write_published(whole, path)
+    publish_list(path.parent, study.name, listed)
     before = f", with {len(whole) - len(records)} that were there before" if len(whole) > len(records) else ""
     say(f"published {len(records)} runs in {path}{before}")
 
@@ -175,6 +179,6 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_runs,
     "show": show,
     "verify": verify,
-    "pack": pack,
+    "publish": publish,
     "tidy": tidy,
 }

@@ -13,11 +13,11 @@ from empirical.portable import prepare_portable
 from empirical.settings.run_config import Runtime
 from repro.base.ending import Stopped
 from repro.base.errors import IntegrityError, MissingDataError, ReproError
+from repro.base.places import bundled
 from repro.base.settings import check_limit, reject
 from repro.commands.cluster import Launch, Wave, submit, with_launch
 from repro.commands.empirical import app, cores, processes, with_runtime
-from repro.records.pack import readers
-from repro.records.shipped import shipped
+from repro.records.published import readers
 from repro.records.store import Store
 from repro.terminal.options import several, words_of
 from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
@@ -36,7 +36,9 @@ SkipOption = Annotated[bool, typer.Option("--skip-committed", help="Leave out th
 def grid(
     runtime: Runtime,
     launch: Launch,
-    recipe: Annotated[Path, typer.Argument(help="A recipe file, or the name of a shipped one: digits.")],
+    recipe: Annotated[
+        Path, typer.Argument(help="A recipe file, or the name of one that comes with the toolkit: digits.")
+    ],
     where: WhereOption = None,
     without: WithoutOption = None,
     skip_committed: SkipOption = False,
@@ -119,7 +121,9 @@ def _submit(
 @with_runtime
 def status(
     runtime: Runtime,
-    recipe: Annotated[Path, typer.Argument(help="A recipe file, or the name of a shipped one: digits.")],
+    recipe: Annotated[
+        Path, typer.Argument(help="A recipe file, or the name of one that comes with the toolkit: digits.")
+    ],
     watch: Annotated[bool, typer.Option("--watch", help="Show it again every five seconds until all is done.")] = False,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
@@ -163,7 +167,9 @@ def _show_status(name: str, found: Any) -> None:
 @with_runtime
 def plan(
     runtime: Runtime,
-    recipe: Annotated[Path, typer.Argument(help="A recipe file, or the name of a shipped one: digits.")],
+    recipe: Annotated[
+        Path, typer.Argument(help="A recipe file, or the name of one that comes with the toolkit: digits.")
+    ],
     where: WhereOption = None,
     without: WithoutOption = None,
     skip_committed: SkipOption = False,
@@ -259,7 +265,7 @@ def _rates(found: Any) -> list[dict[str, Any]]:
 def _say_plan(found: Any, counts: list[int]) -> None:
     total = ", ".join(f"{count} {kind}" for kind, count in found.stages.items()) or "none"
     say(f"stages to train: {total}; {found.passes:.0f} passes over the training images")
-    say(f"weights kept on disk: about {found.weights_bytes / 1e6:.0f} MB")
+    say(f"weights on disk: about {found.weights_bytes / 1e6:.0f} MB")
     if not found.stages:
         say("nothing to train")
     elif found.unmeasured:
@@ -288,13 +294,13 @@ def _say_plan(found: Any, counts: list[int]) -> None:
 
 @app.command()
 def recipes(
-    folder: Annotated[Path | None, typer.Argument(help="A folder of recipes; default: the shipped ones.")] = None,
+    folder: Annotated[Path | None, typer.Argument(help="A folder of recipes; default: the toolkit's own.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """List the shipped recipes: how many runs each has, and which of its settings are guesses."""
+    """List the recipes that come with the toolkit: how many runs each has, and which of its settings are guesses."""
     from empirical.studies.recipe import load_recipe
 
-    paths = sorted((folder or shipped("recipes")).glob("*.toml"))
+    paths = sorted((folder or bundled("recipes")).glob("*.toml"))
     emit([_recipe_row(path, load_recipe(path)) for path in paths], as_json=json, empty="no recipe there")
 
 

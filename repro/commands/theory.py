@@ -12,7 +12,7 @@ from repro.base.errors import ConfigError
 from repro.base.settings import choose
 from repro.commands.cluster import Launch, Wave, submit, with_launch
 from repro.commands.empirical import cores
-from repro.records.pack import readers
+from repro.records.published import readers
 from repro.records.record import Record, read_records
 from repro.records.store import Store
 from repro.terminal.options import several, with_settings, words_of
@@ -20,10 +20,10 @@ from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, draw_f
 from theory.config import SWEEP_NAMES, ClaimConfig, SweepConfig, TheoryConfig
 
 app = typer.Typer(help="Exact theory of the two-layer network, at any dimension.", rich_markup_mode="rich")
-OTHERWISE = ("signal_strength", "pretrain", "unlearn")  # an option of its own, or every rule in turn
+SETTING = ("signal_strength", "pretrain", "unlearn")  # an option of its own, or every rule in turn
 MASK = ("mask_fraction", "mask_refresh")  # of Sharp MinMax, which only sweeps and claims run
 MEASURED = ("curvature", "attacks")  # what a simulation measures where it is asked to
-# Forget error always stands beside test error: the model that forgot nothing has the best test error.
+# Forget error always stands with test error: the model that forgot nothing has the best test error.
 TRUST = "[ ] of a prediction: the interval that contains the simulation in nine of ten settings (repro theory validity)"
 COLUMNS = (
     "test_error",
@@ -65,7 +65,7 @@ AllFiles = Annotated[bool, typer.Option("--all-files", help="Draw PDF and CSV to
 
 
 @app.callback(invoke_without_command=True)
-@with_settings(TheoryConfig, skip=(*OTHERWISE, *MASK), panels=PANELS)
+@with_settings(TheoryConfig, skip=(*SETTING, *MASK), panels=PANELS)
 def theory(
     config: TheoryConfig, context: typer.Context, signal_strength: Strength = None, signal_norm: Norm = None,
     rho: Rho = None, pretrain_rho: PretrainRho = None,
@@ -160,7 +160,7 @@ def _with_error(mean: float | None, error: float | None) -> str:
 
 @app.command()
 @with_settings(
-    TheoryConfig, skip=(*OTHERWISE, *MASK, *MEASURED, "seeds", "first_seed", "draw", "probe_rho_scale"), panels=PANELS
+    TheoryConfig, skip=(*SETTING, *MASK, *MEASURED, "seeds", "first_seed", "draw", "probe_rho_scale"), panels=PANELS
 )
 def predict(
     config: TheoryConfig, context: typer.Context, signal_strength: Strength = None, signal_norm: Norm = None,
@@ -194,7 +194,7 @@ def _predicted(name: str, values: dict[str, Any]) -> str:
 @app.command()
 @with_settings(
     TheoryConfig,
-    skip=(*OTHERWISE, *MASK, *MEASURED, "alpha", "checkpoint_every", "stop_forget_error", "probe_rho_scale"),
+    skip=(*SETTING, *MASK, *MEASURED, "alpha", "checkpoint_every", "stop_forget_error", "probe_rho_scale"),
     panels=PANELS,
 )
 def alpha(
@@ -258,7 +258,7 @@ def accuracy(
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Compare the test error with that of 32,768 points, in settings named and drawn at random."""
+    """Compare the test error with that of 32,768 points, in settings that are named and in random ones."""
     Store(store).ensure_writable()
     from theory.checks.accuracy import run_accuracy
     from theory.tables import rows_of
@@ -299,7 +299,7 @@ def claims(
 ) -> None:
     """Print answer, effect, interval and a sentence to quote for each claim; only what no record has is computed.
 
-    Every simulated setting is kept: stopped at any time, the same command goes on, and several of them share the work.
+    Every simulated setting is saved: stopped at any time, the same command goes on, and several of them share the work.
     """
     from theory.claims.claim import EVERYTHING, KIND, MEASUREMENT, run_claims
 

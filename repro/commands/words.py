@@ -29,9 +29,9 @@ def explain_word(
         say(line)
 
 
-def lines_of(term: Term, asked: str = "") -> list[str]:
+def lines_of(term: Term, word: str = "") -> list[str]:
     """Return an entry as lines of text."""
-    owner = whose(asked) if describe(asked) is term else ""
+    owner = whose(word) if describe(word) is term else ""
     head = f"{term.name.strip('_*')}: {term.meaning}" + (f" Here {owner}." if owner else "")
     said = {"formula": term.formula, "unit": term.unit, "range": term.range, "best": term.goal}
     also = f"also called: {', '.join(term.also)}" if term.also else ""
@@ -64,7 +64,7 @@ def recipe_schema() -> dict[str, Any]:
         "properties": {
             "name": {"type": "string", "description": "the study's name; default: that of the file"},
             "title": {"type": "string", "description": "one line for people"},
-            "extends": {"type": "string", "description": "another recipe beside this one, whose settings are taken"},
+            "extends": {"type": "string", "description": "another recipe in the same folder, whose settings are taken"},
             "keep_models": {"type": "boolean", "default": True, "description": "keep unlearned weights"},
             "guessed": {"type": "array", "items": {"enum": list(settings)}, "description": "settings nobody published"},
             "defaults": table | {"description": "settings of every run; a list stands for one run an entry"},

@@ -1,20 +1,29 @@
-"""Nested values as plain columns and back: `config.method`, `result.tow`, `provenance.versions.torch`.
+"""Records as Parquet columns: nested values as plain columns and back, and the arrays of a sweep as a table.
 
-A column is named by the path of its values. Values without a plain Parquet type (lists of tables, values of several
-types) are JSON text, in a column whose name ends in `.json`.
+A column is named by the path of its values: `config.method`, `result.tow`, `provenance.versions.torch`. Values without
+a plain Parquet type (lists of tables, values of several types) are JSON text, in a column whose name ends in `.json`.
+
+The arrays of a sweep also stand in `<store>/sweeps/<run id>.parquet`, for other programs. The record is what counts: a
+table that is missing or differs is written again.
 """
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from repro.base.files import read_bytes, replace_file
+from repro.records.record import Record
+
 JSON = ".json"
 NULLS = "nulls"  # names the values of a row that are null; elsewhere null means that the row has no such value
 LONG, AS_ZEROS = b"0" * 309, bytes.maketrans(b"123456789", b"0" * 9)  # digits beyond every float, all made zeros
+TABLES = "sweeps"  # of a store, where tables of arrays are
 Row = dict[str, Any]
 
 
@@ -129,3 +138,47 @@ def _values(column: Any) -> Iterable[Any]:
     found = column.combine_chunks().dictionary_encode()
     texts = found.dictionary.to_pylist()
     return [None if place is None else texts[place] for place in found.indices.to_pylist()]
+
+
+def write_table(record: Record, root: Path) -> Path:
+    """Write the arrays of a record, columns of one length, to its table in a store, unless it holds them already."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = root / TABLES / f"{record.run_id}.parquet"
+    if table_fault(path, record):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        buffer = pa.BufferOutputStream()
+        pq.write_table(_arrays_table(record), buffer)
+        replace_file(path, buffer.getvalue().to_pybytes())
+    return path
+
+
+def table_faults(root: Path, find: Callable[[str], Record | None]) -> list[str]:
+    """Return one line for every table of a store that is damaged, or differs from its record.
+
+    Args:
+        root: the store.
+        find: returns the record of a run, or None.
+    """
+    paths = sorted(root.glob(f"{TABLES}/*.parquet"))
+    known = [(path, record) for path in paths if (record := find(path.stem))]
+    return [f"{TABLES}/{path.name}: {fault}" for path, record in known if (fault := table_fault(path, record))]
+
+
+def table_fault(path: Path, record: Record) -> str:
+    """Return what is wrong with the table of a record; empty if nothing is."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with suppress(OSError, ValueError, pa.ArrowException):
+        there = pq.read_table(pa.BufferReader(read_bytes(str(path))))
+        texts = {repr(table.to_pydict()) for table in (there, _arrays_table(record))}  # because a NaN equals no NaN
+        return "" if len(texts) == 1 else "differs from its record"
+    return "unreadable"
+
+
+def _arrays_table(record: Record) -> Any:
+    import pyarrow as pa
+
+    return pa.table({name: pa.array(column) for name, column in record.arrays().items()})

@@ -1,97 +1,40 @@
-"""Files that are whole or absent, and whose content proves it: the folder of one record, and sealed caches.
+"""The folder of one record or trained stage, which is whole or absent, and whose content proves it.
 
 A folder's marker is written last and carries the sha256 of every other file and of itself; every reader compares.
-Every write is atomic: a reader sees the old bytes or the new ones, even after a crash.
 """
 
-import errno
 import hashlib
 import json
 import os
-import socket
-import stat
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from functools import cache, partial
+import re
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from repro.base.ending import Ending
 from repro.base.errors import IntegrityError
+from repro.base.files import name_damage, read_bytes, stamp, temporary_file
 from repro.base.settings import FILE_NAME
 from repro.records.columns import read_json
-from repro.records.identity import SCALARS, plain, run_id, run_id_of_read
-from repro.records.record import ATTACHED, STATUSES, Content, Record
+from repro.records.identity import SCALARS, SCHEMA, identifying, plain, run_id, run_id_of_read
+from repro.records.record import ON_DEMAND, STATUSES, Content, Record
 from repro.records.shape import shape_fault
 
 RESULT = "result.json"
+IDENTITY = re.compile(r"[0-9a-f]{1,16}")
 TRIES = 5  # times to read a folder that another process is rewriting
-PROCESSES = Path("/proc")  # on Linux only
-SEAL = 32  # bytes of the digest at the head of a sealed file
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old bytes or the new ones, even after a crash.
-
-    Raises:
-        OSError: if it cannot be written; no part of it is left then.
-    """
-    with _beside(path, data) as temporary:
-        os.replace(temporary, path)
-
-
-@contextmanager
-def _beside(path: Path, data: bytes) -> Iterator[Path]:
-    """Write bytes to a temporary file, which the block puts in place; it is removed if the block fails."""
-    temporary = path.with_name(f".{path.name}.{process_tag()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        yield temporary
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-@cache
-def host_tag() -> str:
-    """Return eight hexadecimal digits for this machine; a container with process numbers of its own has others."""
-    numbers = Path("/proc/self/ns/pid")
-    parts = socket.gethostname(), numbers.stat().st_ino if numbers.exists() else 0
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
-
-
-def process_tag() -> str:
-    """Return the end of a temporary file's name; the machine is in it, because process numbers repeat on others."""
-    return f"{host_tag()}.{os.getpid()}"
-
-
-def has_ended(number: int | str) -> bool:
-    """Return whether no process here has this number; False on a system that does not list processes."""
-    return (PROCESSES / "self").exists() and not (PROCESSES / str(number)).exists()
-
-
-def write_sealed(path: Path, data: bytes) -> None:
-    """Write a file that starts with its own digest: a cache or a checkpoint."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, hashlib.sha256(data).digest() + data)
-
-
-def read_sealed(path: Path) -> bytes | None:
-    """Return the content of a sealed file; None if it is missing or damaged, so that it is made again."""
-    try:
-        raw = read_bytes(str(path))
-    except OSError:
-        return None
-    seal, data = raw[:SEAL], raw[SEAL:]
-    return data if hashlib.sha256(data).digest() == seal else None
 
 
 def as_json(obj: Any) -> bytes:
     """Return a value as the bytes of a JSON file."""
     return (json.dumps(plain(obj), indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def config_json(kind: str, config: Any) -> bytes:
+    """Return the config file of a run or stage: every setting, and the part that its identity hashes."""
+    return as_json({"kind": kind, "schema": SCHEMA, "config": plain(config), "identity": identifying(config)})
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes], marker: str, content: dict[str, Any]) -> None:
@@ -105,10 +48,10 @@ def write_folder(folder: Path, files: Mapping[str, bytes], marker: str, content:
     """
     folder.mkdir(parents=True, exist_ok=True)
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    sealed = sealed_marker({**content, "files": hashes})
+    last = marker_bytes({**content, "files": hashes})
     with ExitStack() as stack:
-        ready = {name: stack.enter_context(_beside(folder / name, data)) for name, data in files.items()}
-        ready[marker] = stack.enter_context(_beside(folder / marker, sealed))
+        ready = {name: stack.enter_context(temporary_file(folder / name, data)) for name, data in files.items()}
+        ready[marker] = stack.enter_context(temporary_file(folder / marker, last))
         stack.enter_context(Ending.here().held_off())
         (folder / marker).unlink(missing_ok=True)
         for name, temporary in ready.items():
@@ -116,13 +59,13 @@ def write_folder(folder: Path, files: Mapping[str, bytes], marker: str, content:
     _sync(folder)
 
 
-def sealed_marker(content: Mapping[str, Any]) -> bytes:
+def marker_bytes(content: Mapping[str, Any]) -> bytes:
     """Return the bytes of a marker, with the hash of its content."""
     blank = as_json({**content, "sha256": ""})
-    return blank.replace(_seal(""), _seal(hashlib.sha256(blank).hexdigest()))
+    return blank.replace(_own_hash(""), _own_hash(hashlib.sha256(blank).hexdigest()))
 
 
-def _seal(sha: str) -> bytes:
+def _own_hash(sha: str) -> bytes:
     return f'\n "sha256": "{sha}"'.encode()
 
 
@@ -150,7 +93,7 @@ def read_marker(path: str | Path) -> dict[str, Any]:
     if any(Path(name).name != name for name in hashes):
         raise _damaged(path, "it names files outside its folder")
     sha = content.get("sha256")
-    if sha is not None and hashlib.sha256(raw.replace(_seal(str(sha)), _seal(""))).hexdigest() != sha:
+    if sha is not None and hashlib.sha256(raw.replace(_own_hash(str(sha)), _own_hash(""))).hexdigest() != sha:
         raise _damaged(path, "does not match its hash")
     return content
 
@@ -168,26 +111,6 @@ def read_checked(path: str | Path, sha: str | None = None) -> bytes:
     if sha is not None and hashlib.sha256(data).hexdigest() != sha:
         raise _damaged(path, "does not match its hash")
     return data
-
-
-def read_bytes(path: str) -> bytes:
-    """Return the bytes of a file; without a file object, which takes longer to make than a small file to read.
-
-    Raises:
-        OSError: if it cannot be read; a pipe is refused, not waited for.
-    """
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "no regular file", path)
-        size = status.st_size
-        data = os.read(descriptor, size + 1)
-        while len(data) < size and (more := os.read(descriptor, size - len(data))):
-            data += more
-        return data
-    finally:
-        os.close(descriptor)
 
 
 def read_folder(folder: Path) -> Record | None:
@@ -220,7 +143,7 @@ def _read(folder: Path) -> Record:
         fault = fault or "evaluations: must be ids by metric"
     if fault:
         raise _damaged(folder, fault)
-    files: dict[str, Content] = {n: partial(read_checked, place + n, hashes[n]) for n in hashes if n in ATTACHED}
+    files: dict[str, Content] = {n: partial(read_checked, place + n, hashes[n]) for n in hashes if n in ON_DEMAND}
     return Record(
         done["run_id"], done["kind"], done["status"], config["config"], done["result"], provenance,
         schema=config["schema"], identity=config.get("identity", config["config"]), files=files,
@@ -259,6 +182,22 @@ def record_fault(parts: Mapping[str, Any], name: str) -> str:
     return shape_fault(*(parts[one] for one in ("kind", "status", "config", "result", "provenance")))
 
 
+def set_aside(root: Path, folder: Path, reason: str) -> None:
+    """Name a damaged folder and move it to `damaged/` of its store; if it cannot be moved, only name it."""
+    place = root / "damaged" / f"{folder.parent.name}-{folder.name}"
+    while place.exists():
+        place = place.with_name(f"{place.name}-again")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(place)
+    except FileNotFoundError:
+        return  # another process has moved it
+    except OSError:
+        name_damage(reason)
+        return
+    name_damage(f"{reason}; moved to damaged/{place.name}")
+
+
 def folder_faults(marker: Path) -> list[str]:
     """Return one line for every file of a folder that does not match its hash, or one for a wrong identity."""
     folder = marker.parent
@@ -295,15 +234,6 @@ def _object(raw: bytes, path: str | Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise _damaged(path, f"holds {str(found)[:20]!r}, not an object")
     return found
-
-
-def stamp(path: str) -> tuple[int, int, int] | None:
-    """Return number, size in bytes and time of change of a file, which tell that it was rewritten; None without one."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _damaged(path: str | Path, what: str) -> IntegrityError:

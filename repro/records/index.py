@@ -1,8 +1,8 @@
-"""A file beside the records that holds what a listing shows of each, so that a large store lists in a second.
+"""A file next to the records that holds what a listing shows of each, so that a large store lists in a second.
 
 `<store>/index.jsonl` has a line per run, appended when the run is written. A line states the time and size of the run's
 marker. If they differ, the run itself is read, so the file may be missing, torn or stale at any time. It holds no
-numbers: whatever is drawn, judged or trained on is read from records and compared with its hash.
+numbers: what figures, answers and trainings use is read from records and compared with its hash.
 """
 
 import json
@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from repro.records.folder import RESULT, read_bytes, replace_file, stamp
+from repro.base.files import read_bytes, replace_file, stamp
+from repro.records.folder import RESULT
 from repro.records.record import EVALUATION, Record
 
 NAME = "index.jsonl"

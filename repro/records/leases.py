@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from repro.base.ending import TIME, Stopped
 from repro.base.errors import IntegrityError
+from repro.base.files import has_ended, process_tag
 from repro.base.settings import file_name
-from repro.records.folder import has_ended, process_tag
 
 if TYPE_CHECKING:
     from filelock import SoftFileLease
@@ -135,35 +135,35 @@ class Leases:
 
 
 def in_turn(
-    items: Iterable[T], attempt: Callable[[T], None], *, wait: bool = True, deadline: float | None = None
+    jobs: Iterable[T], attempt: Callable[[T], None], *, wait: bool = True, deadline: float | None = None
 ) -> None:
-    """Attempt every item; those that others work on come last, and are waited for when nothing else is left.
+    """Attempt every job; those that others work on come last, and are waited for when nothing else is left.
 
     Args:
-        items: the work.
-        attempt: does one item, or raises `Held`; of items that wait for one lease, one is attempted per round.
-        wait: for the last items; otherwise they are left.
+        jobs: what is to be done.
+        attempt: does one job, or raises `Held`; of jobs that wait for one lease, one is attempted per round.
+        wait: for the last jobs; otherwise they are left.
         deadline: when to stop, in seconds since the epoch.
 
     Raises:
-        Held: if `wait` is false and only items that others work on are left.
+        Held: if `wait` is false and only jobs that others work on are left.
         Stopped: at the deadline.
     """
-    left: Iterable[tuple[T, str]] = ((item, "") for item in items)
+    left: Iterable[tuple[T, str]] = ((job, "") for job in jobs)
     pause = pauses()
     while True:
         later: list[tuple[T, str]] = []
         blocked: set[str] = set()
         moved = False
-        for item, name in left:
+        for job, name in left:
             try:
                 if name in blocked:
                     raise Held(name)
-                attempt(item)
+                attempt(job)
                 moved = True
             except Held as held:
                 blocked.add(held.name)
-                later.append((item, held.name))
+                later.append((job, held.name))
         if not later:
             return
         if moved:

@@ -11,7 +11,7 @@ from repro.base.errors import IntegrityError, MissingDataError
 from repro.records.identity import SCHEMA
 
 EPOCHS = "epochs.jsonl"
-ATTACHED = ("arrays.npz", EPOCHS)
+ON_DEMAND = ("arrays.npz", EPOCHS)  # files that are read when they are asked for
 STATUSES = ("ok", "diverged", "failed")
 EVALUATION = "evaluation"
 Content = bytes | Path | Callable[[], bytes]
@@ -32,7 +32,7 @@ class Record:
         source: the store it was read from: `runs`, or `results/<study>`.
         schema: version of the identity, as the run was made.
         identity: the part of the config that `run_id` hashes.
-        evaluations: ids of its evaluations by metric, before their numbers are joined to `result`.
+        evaluations: ids of its evaluations by metric, before their numbers are added to `result`.
         files: its per-epoch rows and arrays (`.npz` of several, `.npy` of one): bytes, a path, or a function that
             reads them on demand.
     """
@@ -120,7 +120,7 @@ class Reader(Protocol):
     def verify(self) -> list[str]: ...
 
 
-def join(run: Record, evaluations: Mapping[str, Record]) -> Record:
+def with_evaluations(run: Record, evaluations: Mapping[str, Record]) -> Record:
     """Return a run with the numbers and arrays of its evaluations, which are given by metric."""
     if not evaluations:
         return run

@@ -1,6 +1,6 @@
 """The types of a record's parts by its kind; they are checked when a record is written or read.
 
-A hash proves that a file is as it was written, not that it holds a record. A metric that is a text, or a theory cell
+A hash proves that a file is as it was written, not that it holds a record. A metric that is a text, or theory
 without its seeds, would stop the figures and claims that read it.
 """
 
@@ -48,15 +48,15 @@ class NetworkResult(TypedDict, total=False):
     seconds_mask: float | None
 
 
-class PoolResult(TypedDict):
-    """The result of a metric that pools many runs."""
+class PooledMetricResult(TypedDict):
+    """The result of a metric that is computed from many runs."""
 
     labels: Labels
     runs: list[str]
 
 
-class CellResult(TypedDict):
-    """The result of a theory cell: a value per seed, by stage and name of the number."""
+class TheoryResult(TypedDict):
+    """The result of the theory at one setting: a value per seed, by stage and name of the number."""
 
     seeds: list[Whole]
     epochs: list[Whole]
@@ -67,7 +67,7 @@ class CellResult(TypedDict):
 
 
 class SweepResult(TypedDict):
-    """The result of a sweep; its cells are arrays."""
+    """The result of a sweep; its settings and their numbers are arrays."""
 
     sweep: str
     boundaries: NotRequired[Table]
@@ -95,7 +95,7 @@ class RowsResult(TypedDict):
     seeds: NotRequired[Whole]
 
 
-class BesideResult(TypedDict):
+class SettingTheoryResult(TypedDict):
     """The result of the theory at a network's setting; without departures it has curves."""
 
     departures: list[str]
@@ -105,7 +105,7 @@ class BesideResult(TypedDict):
     seeds: NotRequired[list[Whole] | Whole]
 
 
-class TwinResult(TypedDict):
+class DataTheoryResult(TypedDict):
     """The result of the theory on a network's own data."""
 
     epochs: list[Whole]
@@ -140,12 +140,12 @@ class Provenance(TypedDict, total=False):
 NETWORKS = ("unlearn", "choice", "floor")
 RESULTS: dict[str, Any] = {
     **dict.fromkeys(NETWORKS, NetworkResult),
-    "theory": CellResult,
+    "theory": TheoryResult,
     "theory_sweep": SweepResult,
     **dict.fromkeys(("theory_claim", "theory_measurement"), TheoryClaimResult),
     "theory_alpha": RowsResult,
-    "beside": BesideResult,
-    "twin": TwinResult,
+    "beside": SettingTheoryResult,
+    "twin": DataTheoryResult,
 }
 
 
@@ -153,7 +153,7 @@ def shape_fault(
     kind: str, status: str, config: Mapping[str, Any], result: Mapping[str, Any], provenance: Mapping[str, Any]
 ) -> str:
     """Return what is wrong with the first part of a record that is missing or of a wrong type; empty if none is."""
-    pooled = PoolResult if kind == "evaluation" and config.get("pooled") else dict[str, Any]
+    pooled = PooledMetricResult if kind == "evaluation" and config.get("pooled") else dict[str, Any]
     types = {
         "config": (config, Config if kind in NETWORKS else dict[str, Any]),
         "provenance": (provenance, Provenance),
@@ -194,7 +194,7 @@ def _form(name: str) -> str:
 
 
 def _ragged(result: Mapping[str, Any]) -> str:
-    """Return a line on the first number of a theory cell that has not one value per seed; empty if there is none."""
+    """Return a line on the first number of a theory record that has not one value per seed; empty if there is none."""
     seeds = len(result["seeds"])
     stages = {"": {"diverged_at": result["diverged_at"]} if "diverged_at" in result else {}}
     stages |= {stage: result.get(stage, {}) for stage in ("final", "pretrained", "retrained")}

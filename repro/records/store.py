@@ -8,11 +8,11 @@
     <store>/studies/<digest of a name>.json         which runs a study has, see `repro.records.lists`
     <store>/.repro-store                            says that the folder is a store
     <store>/index.jsonl                             what a listing shows; rebuilt where it is stale
-    <store>/cells/                                  a store within the store: cells that theory sweeps and claims share
+    <store>/cells/                                  a store within the store: what theory sweeps and claims share
     <store>/sweeps/<run id>.parquet                 the arrays of a sweep's record as one table
     <store>/damaged/<room>-<id>                     folders that did not match their hashes, moved out of the way
 
-A run's numbers are its own facts joined with its evaluations. `result.json` names the evaluations by metric, so that
+A run's numbers are its own facts and those of its evaluations. `result.json` names the evaluations by metric, so that
 a changed or missing part is noticed. Everything that is read is compared with its hash. A folder that does not match is
 named once, moved to `damaged/` and counts as absent, so that its run is computed again.
 """
@@ -26,37 +26,32 @@ from pathlib import Path
 from typing import Any
 
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
+from repro.base.files import has_ended, host_tag, name_damage, process_tag, read_bytes, replace_file
 from repro.records import index
-from repro.records.checkpoint import Checkpoints
-from repro.records.damage import name_damage
+from repro.records.columns import table_faults
 from repro.records.folder import (
+    IDENTITY,
     RESULT,
     as_json,
+    config_json,
     folder_faults,
-    has_ended,
-    host_tag,
-    process_tag,
-    read_bytes,
-    read_checked,
+    marker_bytes,
     read_folder,
     read_marker,
-    replace_file,
-    sealed_marker,
+    set_aside,
     write_folder,
 )
-from repro.records.identity import SCHEMA, canonical_json, digest, identifying, plain, run_id
+from repro.records.identity import SCHEMA, canonical_json, plain, run_id
 from repro.records.index import Head
 from repro.records.leases import Leases
-from repro.records.lists import RunList
-from repro.records.record import EVALUATION, STATUSES, Record, join, npz, pick
+from repro.records.lists import StudyLists
+from repro.records.record import EVALUATION, STATUSES, Record, npz, pick, with_evaluations
 from repro.records.shape import shape_fault
-from repro.records.tables import table_faults
-from repro.records.weights import known_weights, same_weights, two_weights
+from repro.records.stages import FACTS, Checkpoints, Stages, known_weights, same_weights, two_weights
 
 POINTERS = "evaluations.json"  # names a run's evaluations in older stores, whose `result.json` does not
 Reading = Callable[[str], Record | None]  # of the folder of a room, such as `runs/<id>`
-CELLS = "cells"
-FACTS = "provenance.json"  # the marker of a trained stage
+SHARED = "cells"  # the store within a store
 MARK = ".repro-store"
 MARKED = b"A store of the command `repro`: what it wrote here it may tidy up.\n"
 MARKERS = (f"runs/*/{RESULT}", f"evaluations/*/{RESULT}", f"models/*/{FACTS}")
@@ -66,7 +61,6 @@ TEMPORARY = re.compile(
     r"|(?:result|config|provenance|evaluations)\.json|[0-9a-f]+\.(?:json|parquet|sealed))"
     r"(?:\.([0-9a-f]{8}))?\.(\d+)"
 )
-IDENTITY = re.compile(r"[0-9a-f]{1,16}")
 
 
 class Store:
@@ -81,6 +75,8 @@ class Store:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         self.leases = Leases(self.root / "claims")
+        self.lists = StudyLists(self.root / "studies", self.lease)
+        self.stages = Stages(self.root, self._mark)
 
     def ensure_writable(self) -> None:
         """Raise `ConfigError` before any work when the store cannot be written, or made where there is none yet.
@@ -103,7 +99,7 @@ class Store:
 
         Older stores have no mark; they are known by a finished run or model.
         """
-        markers = (path for place in MARKERS for root in (self.root, self.root / CELLS) for path in root.glob(place))
+        markers = (path for place in MARKERS for root in (self.root, self.root / SHARED) for path in root.glob(place))
         if not ((self.root / MARK).is_file() or any(map(_is_marker, markers)) or not any(self.root.glob("*"))):
             raise MissingDataError(
                 f"store = {str(self.root)!r}: no store of runs; name the folder that your runs are in"
@@ -148,7 +144,7 @@ class Store:
         index.append(self.root, "runs", record)
         return record
 
-    def attach(self, identity: str, evaluations: Mapping[str, str]) -> None:
+    def add_evaluations(self, identity: str, evaluations: Mapping[str, str]) -> None:
         """Add evaluations to a finished run, as ids by metric; they replace earlier ones of the same metrics.
 
         Raises:
@@ -158,7 +154,7 @@ class Store:
         with self.lease(f"{identity}-write"):  # not the run's own lease: whoever computes the run holds that
             known = _evaluations(self._saved(self._whole(f"runs/{identity}"), folder), folder)
             done = read_marker(folder / RESULT) | {"evaluations": {**known, **evaluations}}
-            replace_file(folder / RESULT, sealed_marker(done))
+            replace_file(folder / RESULT, marker_bytes(done))
             record = self._saved(self._run(identity, self._whole), folder)
         index.append(self.root, "runs", record)
 
@@ -230,108 +226,6 @@ class Store:
         self._mark()
         return self.leases.hold(name, wait=wait, deadline=deadline)
 
-    def checkpoints(self, stage_id: str) -> Checkpoints:
-        """Return the checkpoints of an unfinished stage."""
-        return Checkpoints(self.root / "checkpoints" / stage_id)
-
-    def find_model(self, stage_id: str) -> Path | None:
-        """Return the folder of a trained stage, which holds `weights.safetensors`, or None; a path is no id."""
-        if not IDENTITY.fullmatch(stage_id):
-            return None
-        folder = self.root / "models" / stage_id
-        return folder if (folder / FACTS).exists() else None
-
-    def read_model(self, stage_id: str) -> tuple[bytes, dict[str, Any]] | None:
-        """Return the weights and the facts of a trained stage, compared with their hashes, or None."""
-        folder = self.find_model(stage_id)
-        if folder is None:
-            return None
-        try:
-            facts = read_marker(folder / FACTS)
-            return read_checked(folder / "weights.safetensors", facts["files"].get("weights.safetensors", "")), facts
-        except IntegrityError as error:
-            self.set_aside(folder, str(error))
-            return None
-
-    def save_model(self, config: Any, weights: bytes, provenance: Mapping[str, Any]) -> Path:
-        """Write the weights of a trained stage (safetensors bytes); `provenance.json` comes last."""
-        self._mark()
-        folder = self.root / "models" / run_id("model", config)
-        files = {"config.json": _config("model", config), "weights.safetensors": weights}
-        write_folder(folder, files, FACTS, dict(provenance))
-        return folder
-
-    def models(self) -> list[Path]:
-        """Return the folders of the trained stages, ordered by id."""
-        found = (path.parent for path in sorted(self.root.glob(f"models/*/{FACTS}")))
-        return [folder for folder in found if IDENTITY.fullmatch(folder.name)]
-
-    def model_files(self, folder: Path) -> list[Path]:
-        """Return the files of a trained stage: its marker and the files that the marker names."""
-        return [folder / name for name in (FACTS, *read_marker(folder / FACTS)["files"])]
-
-    def remove_model(self, folder: Path) -> list[Path]:
-        """Remove the files of a trained stage; return the other files in its folder, which stay."""
-        for path in self.model_files(folder):  # the marker first: half a model is no model
-            path.unlink(missing_ok=True)
-        with suppress(OSError):
-            folder.rmdir()
-        return sorted(folder.glob("*"))
-
-    def imported(self, name: str) -> str:
-        """Return the id of an imported model, given its name or id; empty if there is none."""
-        if not name or self.find_model(name) is not None:
-            return name
-        for folder in self.models():
-            with suppress(OSError, ValueError, AttributeError):  # `verify` names what is damaged
-                if json.loads(read_bytes(str(folder / FACTS))).get("name") == name:
-                    return folder.name
-        return ""
-
-    def write_list(self, study: str, found: RunList) -> None:
-        """Write the list of a study's runs in place of the one before; what was computed from its runs is kept."""
-        path = self._list_path(study)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with self.lease(f"study-{path.stem}"):
-            before = self.run_list(study) or RunList()
-            more = tuple(sorted({*before.more, *found.more}))
-            known = {"study": study, **found._replace(more=more).plain()}
-            replace_file(path, as_json(known | {"digest": digest(known)}))
-
-    def list_more(self, study: str, found: Iterable[Record]) -> None:
-        """Add records that were computed from a study's runs to its list, if it has one."""
-        listed = self.run_list(study)
-        if listed is not None and (more := tuple(record.run_id for record in found)):
-            self.write_list(study, listed._replace(more=more))
-
-    def run_list(self, study: str) -> RunList | None:
-        """Return the list of a study's runs; None if there is none, or if it is damaged, which is named."""
-        path = self._list_path(study)
-        return _read_list(path)[1] if path.is_file() else None
-
-    def lists(self) -> dict[str, RunList]:
-        """Return the lists of runs by the names of their studies."""
-        found = (_read_list(path) for path in sorted(self.root.glob("studies/*.json")))
-        return {name: runs for name, runs in found if runs is not None}
-
-    def _list_path(self, study: str) -> Path:
-        return self.root / "studies" / f"{digest(study)}.json"
-
-    def set_aside(self, folder: Path, reason: str) -> None:
-        """Name a damaged folder and move it to `damaged/`; if it cannot be moved, only name it."""
-        place = self.root / "damaged" / f"{folder.parent.name}-{folder.name}"
-        while place.exists():
-            place = place.with_name(f"{place.name}-again")
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            folder.rename(place)
-        except FileNotFoundError:
-            return  # another process has moved it
-        except OSError:
-            name_damage(reason)
-            return
-        name_damage(f"{reason}; moved to damaged/{place.name}")
-
     def leftovers(self) -> list[Path]:
         """Return files nobody needs: temporary files and leases of dead processes, checkpoints of finished stages.
 
@@ -346,10 +240,10 @@ class Store:
     def _leftovers(self) -> list[Path]:
         old = time.time() - 3600
         dead = [path for path in self.root.glob("**/.*.*") if TEMPORARY.fullmatch(path.name) and _orphan(path, old)]
-        stages = (path for path in self.root.glob("checkpoints/*") if self.find_model(path.name) is not None)
+        stages = (path for path in self.root.glob("checkpoints/*") if self.stages.find(path.name) is not None)
         done = [path for path in stages if Checkpoints(path).files()]
         locks = [path for path in self.root.glob("locks/*.lock") if path.stat().st_mtime < old]
-        within = [path for cells in self._cells() for path in cells._leftovers()]
+        within = [path for one in self._within() for path in one._leftovers()]
         return sorted({*dead, *done, *locks, *self.leases.left_behind(), *within})
 
     def tidy(self) -> list[Path]:
@@ -369,7 +263,7 @@ class Store:
         runs = [run for place in places if (run := self._readable(place))]
         found += [fault for run in runs for fault in self._evaluation_faults(run)]
         found += [line for line, _ in two_weights(runs).values()]
-        return found + [f"{CELLS}/{fault}" for cells in self._cells() for fault in cells.verify()]
+        return found + [f"{SHARED}/{fault}" for one in self._within() for fault in one.verify()]
 
     def _evaluation_faults(self, run: Record) -> list[str]:
         """Return one line for every evaluation of a run that is missing, or of another metric or other models."""
@@ -381,9 +275,9 @@ class Store:
                 faults.append(f"{place}: its evaluation {identity} of {metric} {what}; run it again")
         return faults
 
-    def _cells(self) -> list["Store"]:
-        """Return the store of cells within this one, if there is one."""
-        return [Store(self.root / CELLS)] if (self.root / CELLS).is_dir() else []
+    def _within(self) -> list["Store"]:
+        """Return the store within this one, if there is one."""
+        return [Store(self.root / SHARED)] if (self.root / SHARED).is_dir() else []
 
     def _readable(self, place: str) -> Record | None:
         """Return the record of a room's folder; None if it is missing or damaged. A damaged folder stays in place."""
@@ -397,7 +291,7 @@ class Store:
         try:
             return read_folder(folder)
         except IntegrityError as error:
-            self.set_aside(folder, str(error))
+            set_aside(self.root, folder, str(error))
             return None
 
     def _evaluation(self, identity: str, whole: Reading) -> Record | None:
@@ -406,14 +300,14 @@ class Store:
         return found if found and found.config.get("pooled") else None
 
     def _run(self, identity: str, whole: Reading) -> Record | None:
-        """Return a run joined with its evaluations, except those that are gone or belong to other models."""
+        """Return a run with its evaluations, except those that are gone or belong to other models."""
         run = whole(f"runs/{identity}")
         if run is None:
             return None
         named = _evaluations(run, self.root / "runs" / identity)
         parts = {name: part for name, one in named.items()
                  if (part := whole(f"evaluations/{one}")) and _belongs(part, name, run)}  # fmt: skip
-        return join(run, parts)
+        return with_evaluations(run, parts)
 
     @staticmethod
     def _saved(record: Record | None, folder: Path) -> Record:
@@ -437,23 +331,6 @@ def _is_marker(path: Path) -> bool:
     return False
 
 
-def _read_list(path: Path) -> tuple[str, RunList | None]:
-    """Return the name and the list of a study; no list if the file is damaged, which is named."""
-    try:
-        found = json.loads(read_bytes(str(path)))
-        if found.pop("digest") == digest(found):
-            return str(found["study"]), RunList.read(found)
-    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        pass
-    name_damage(f"studies/{path.name}: damaged; the next grid of the study lists its runs anew")
-    return "", None
-
-
-def _config(kind: str, config: Any) -> bytes:
-    """Return the config file of a run: every setting, and the part that its identity hashes."""
-    return as_json({"kind": kind, "schema": SCHEMA, "config": plain(config), "identity": identifying(config)})
-
-
 def _contents(
     kind: str, config: Any, result: Mapping[str, Any], status: str, *, arrays: Mapping[str, Any] | None = None,
     epochs: Iterable[Any] | None = None, provenance: Mapping[str, Any] | None = None,
@@ -465,7 +342,7 @@ def _contents(
     """
     if fault := shape_fault(kind, status, plain(config), plain(result), plain(provenance or {})):
         raise ValueError(f"{kind}: {fault}")
-    files = {"config.json": _config(kind, config), "provenance.json": as_json(provenance or {})}
+    files = {"config.json": config_json(kind, config), "provenance.json": as_json(provenance or {})}
     if epochs is not None:
         files["epochs.jsonl"] = "".join(canonical_json(row) + "\n" for row in epochs).encode()
     if arrays:

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError, of_the_system
+from repro.base.files import name_damage, read_bytes
 from repro.base.parts import parts
+from repro.base.places import bundled, recipe_file
 from repro.base.settings import choose, reject
-from repro.records.damage import name_damage
-from repro.records.folder import read_bytes
 from repro.records.lists import RunList
+from repro.records.published import Published
 from repro.records.record import EVALUATION, Record
-from repro.records.shipped import recipe_file, shipped
+from repro.records.stages import two_weights
 from repro.records.store import Store
-from repro.records.weights import two_weights
-from repro.study.published import Published
 from repro.study.table import comparable, table_of
 
 if TYPE_CHECKING:
@@ -91,20 +90,20 @@ class Study:
 
     def runs(self, store: Store, published: Published) -> RunList:
         """Return its runs: by its list in the store, else by the published list, else those that the store has."""
-        return store.run_list(self.name) or published.run_list(self.name) or self.own_runs(store)
+        return store.lists.get(self.name) or published.lists.get(self.name) or self.own_runs(store)
 
     def own_runs(self, store: Store) -> RunList:
         """Return its runs in the store, whatever is published.
 
         Without a list, a built-in study has the store's records of its kinds, and `loose` those that are in no list.
         """
-        found = store.run_list(self.name)
+        found = store.lists.get(self.name)
         if found is not None or self.name not in BUILT_IN:
             return found or RunList()
         heads, kinds = store.heads(), BUILT_IN[self.name][0]
         if self.name != LOOSE:
             return RunList(tuple(head.run_id for head in heads if head.kind in kinds))
-        listed = {one for found in store.lists().values() for one in found.ids}
+        listed = {one for found in store.lists.all().values() for one in found.ids}
         return RunList(tuple(head.run_id for head in heads if head.run_id not in listed))
 
     def state(self, store: Store, runs: Iterable[str]) -> dict[str, State]:
@@ -112,7 +111,7 @@ class Study:
 
         A run without a metric that the study's list names for it, in its present version, is missing.
         """
-        wanted = (store.run_list(self.name) or RunList()).metrics
+        wanted = (store.lists.get(self.name) or RunList()).metrics
         present = {name: facts.version for name, facts in parts("metrics").items()} if wanted else {}
         lacking = {one.run_id for one in store.records(ids=wanted) if one.status == "ok"
                    and any(_version(one, name) < present.get(name, 1) for name in wanted[one.run_id])}  # fmt: skip
@@ -124,7 +123,7 @@ class Study:
 
     def source(self, store: Store, published: Published) -> Source:
         """Return where to read it: the store if it is complete there, else the published study, else the store."""
-        runs, other = self.runs(store, published), published.run_list(self.name)
+        runs, other = self.runs(store, published), published.lists.get(self.name)
         if other is not None and not store.holds(runs.runs):  # most studies of most stores: no run is listed for it
             return Source(published, other)
         states = self.state(store, runs.runs).values()
@@ -165,8 +164,10 @@ class Study:
         """The command that computes its runs, or a note that no recipe has them."""
         if self.name in BUILT_IN:
             return BUILT_IN[self.name][1]
-        there = (shipped("recipes") / f"{self.name}.toml").is_file()
-        return f"repro study run recipes/{self.name}.toml" if there else f"no shipped recipe has study {self.name}"
+        there = (bundled("recipes") / f"{self.name}.toml").is_file()
+        return (
+            f"repro study run recipes/{self.name}.toml" if there else f"no recipe of the toolkit has study {self.name}"
+        )
 
 
 def _version(run: Record, metric: str) -> int:
@@ -175,7 +176,7 @@ def _version(run: Record, metric: str) -> int:
 
 
 def load_study(named: str | Path) -> Study:
-    """Return the study of a recipe file, of a shipped recipe by its name, or a built-in or published one.
+    """Return the study of a recipe file, of a recipe of the toolkit by its name, or a built-in or published one.
 
     Raises:
         ConfigError: for an invalid name or a file that is no TOML.
@@ -194,9 +195,9 @@ def load_study(named: str | Path) -> Study:
 
 
 def known_names(store: Store, published: Published) -> list[str]:
-    """Return the names of all studies: built-in, shipped, published, and in the store."""
-    recipes = (path.stem for path in shipped("recipes").glob("*.toml"))
-    return sorted({*BUILT_IN, *recipes, *published.lists, *store.lists()})
+    """Return the names of all studies: built-in, bundled, published, and in the store."""
+    recipes = (path.stem for path in bundled("recipes").glob("*.toml"))
+    return sorted({*BUILT_IN, *recipes, *published.lists, *store.lists.all()})
 
 
 def named_studies(names: Sequence[str], store: Store, published: Published) -> list[Study]:

@@ -103,10 +103,10 @@ def current(records: Sequence[Record]) -> list[Record]:
 
 def _marked(record: Record, newest: dict[str, int]) -> Record:
     made = record.result.get("evaluations", {})
-    kept = {metric: one for metric, one in made.items() if one["version"] == newest[metric]}
-    if len(kept) == len(made):
+    valid = {metric: one for metric, one in made.items() if one["version"] == newest[metric]}
+    if len(valid) == len(made):
         return record
-    marks = {"evaluations": kept, "outdated": sorted(set(made) - set(kept))}
+    marks = {"evaluations": valid, "outdated": sorted(set(made) - set(valid))}
     return replace(record, result=record.result | marks)
 
 

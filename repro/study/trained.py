@@ -120,10 +120,10 @@ def mixed_settings(runs: Iterable[Record], apart: Collection[str]) -> list[dict[
 
 def _original(record: Record) -> Training:
     """Return the training of a run's original, estimated from that of its retrained model."""
-    result, kept = record.result, record.result.get("n_retain")
-    if record.config.get("retrain", "pretrain") != "pretrain" or not kept or not result.get("seconds_retrain"):
+    result, n_retain = record.result, record.result.get("n_retain")
+    if record.config.get("retrain", "pretrain") != "pretrain" or not n_retain or not result.get("seconds_retrain"):
         return Training("pretrain", result["parents"]["pretrain"], None, 0.0, True, 1, record.config)
-    more = (kept + result["n_forget"]) / kept
+    more = (n_retain + result["n_forget"]) / n_retain
     seconds, gradients = result["seconds_retrain"] * more, result["retrain_gradient_evaluations"] * more
     return Training("pretrain", result["parents"]["pretrain"], seconds, gradients, True, 1, record.config)
 

@@ -1,4 +1,4 @@
-"""How a study is cited: the metadata Zenodo asks for, and a CITATION.cff, both beside its published records."""
+"""How a study is cited: the metadata Zenodo asks for, and a CITATION.cff, both for its published records."""
 
 import json
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def write_citation(name: str, records: Sequence[Record], folder: Path, *, creato
     title = f"Sharpness-aware machine unlearning: records of the study {name}"
     about = (
         f"{len(records)} runs, made with sharpness-aware-unlearning {__version__} and finished by {finished}: "
-        "settings, numbers, provenance and hashes in one Parquet file, their arrays in an archive beside it. "
+        "settings, numbers, provenance and hashes in one Parquet file, their arrays in an archive with it. "
         "`repro records verify` checks them, `repro records export` flattens them."
     )
     zenodo = {

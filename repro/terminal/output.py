@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from repro.records.identity import plain
+from repro.records.published import Published
 from repro.records.store import Store
-from repro.study.published import Published
 from repro.study.study import named_studies
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [_finite(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -161,11 +161,11 @@ def _show_table(rows: Sequence[Mapping[str, Any]], screen: Any) -> None:
 
 def _column(name: str, values: list[Any]) -> list[str]:
     """Return the head, a rule and the values of a column, all of one width."""
-    cells = [str(name).replace("_", " "), *(one if type(one) is str else _text(one) for one in values)]
-    if not "".join(cells).isprintable():
-        cells = [printable(cell) for cell in cells]
-    width = max(map(len, cells))
-    return [cell.ljust(width) for cell in (cells[0], "-" * width, *cells[1:])]
+    texts = [str(name).replace("_", " "), *(one if type(one) is str else _text(one) for one in values)]
+    if not "".join(texts).isprintable():
+        texts = [printable(text) for text in texts]
+    width = max(map(len, texts))
+    return [text.ljust(width) for text in (texts[0], "-" * width, *texts[1:])]
 
 
 def _text(value: Any) -> str:
@@ -182,7 +182,7 @@ def say_folded(text: str) -> None:
 
 
 def say_table(rows: Sequence[Mapping[str, str]]) -> None:
-    """Print rows of sentences as a table within the width of the terminal: cells fold, nothing is cut."""
+    """Print rows of sentences as a table within the width of the terminal: long texts fold, nothing is cut."""
     from rich.box import HORIZONTALS
     from rich.console import Console
     from rich.table import Table

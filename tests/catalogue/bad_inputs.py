@@ -167,13 +167,13 @@ RECIPES = [
         ("10^9 cells", "[[runs]]\n" + "".join(f"{n} = {list(range(1, 1001))}\n" for n in ("seed", "epochs", "n_test")), "at most"),
         ("lists nested 2,000 deep", f"[[runs]]\nseed = {'[' * 2000}{']' * 2000}\n", ""),
         ("a choice on a seed of the study", "[choose]\nvalues = [0.1, 0.2]\nseed = 0\n[[runs]]\nseed = 0\n", "seed"),
-        ("extending a path", "extends = '../x.toml'\n[[runs]]\nseed = 0\n", "beside it"),
+        ("extending a path", "extends = '../x.toml'\n[[runs]]\nseed = 0\n", "in its folder"),
         ("an unknown rule in a list", "[[runs]]\nrule = ['sgd', 'smm-0.1']\n", "did you mean"),
     ]
 ] + [
     bad("recipe", "extending a file that is not there", GRID, 3, "no such file",
         files=recipe("extends = 'no.toml'\n[[runs]]\nseed = 0\n")),
-    bad("recipe", "a circle of two", GRID, 2, "beside it",
+    bad("recipe", "a circle of two", GRID, 2, "in its folder",
         files={"r.toml": "extends = 's.toml'\n", "s.toml": "extends = 'r.toml'\n"}),
     bad("recipe", "bytes that are no text", GRID, 2, "not readable as TOML", files={"r.toml": b"\xff\xfe[[runs]]"}),
 ]  # fmt: skip
@@ -268,11 +268,11 @@ def pack_file(change: Callable[[list[dict[str, Any]]], None]) -> dict[str, Conte
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        from repro.records.pack import write_pack
+        from repro.records.publish import write_published
         from repro.records.store import Store
 
         store = Store(path.parent / "other")
-        write_pack([store.save("benchmark", {"a": n}, result={"x": n}) for n in range(2)], path)
+        write_published([store.save("benchmark", {"a": n}, result={"x": n}) for n in range(2)], path)
         table = pq.read_table(path)
         rows = table.to_pylist()
         change(rows)

@@ -112,7 +112,7 @@ def test_a_job_warned_of_its_time_limit_is_queued_again_and_goes_on_from_its_che
     slurm.wait(lambda jobs: not jobs, "the job never ended")
     assert "Restarts=1" in slurm.call("scontrol", "show", "job", name)
     assert content(store) == alone(recipe, tmp_path / "alone")
-    known = [found[1]["resumed"] for one in store.models() if (found := store.read_model(one.name))]
+    known = [found[1]["resumed"] for one in store.stages.all() if (found := store.stages.read(one.name))]
     assert sum(known) >= 1
 
 

@@ -13,12 +13,11 @@ from empirical.studies.finished import Finished
 from empirical.studies.grid import run_grid
 from empirical.studies.recipe import load_recipe
 from repro.base.errors import IntegrityError, MissingDataError
+from repro.base.places import bundled
 from repro.base.settings import build
 from repro.commands.cli import app
-from repro.records.pack import PackedStore
-from repro.records.shipped import shipped
+from repro.records.published import Published, PublishedStudy
 from repro.records.store import Store
-from repro.study.published import Published
 
 CPU = Runtime(device="cpu")
 ROOT = Path(__file__).parents[2]
@@ -97,7 +96,7 @@ def test_check_never_takes_published_numbers_for_the_users_own(tmp_path: Path) -
 def test_an_own_run_is_judged_alone_and_not_filled_up_with_published_ones(store: Store, tmp_path: Path) -> None:
     """A poor run of the user's own must not drown in the published runs of the same setting."""
     labels = {"method": "neggrad", "rule": "sgd"}
-    published = next(one for one in PackedStore(shipped("results") / "digits.parquet").records("unlearn")
+    published = next(one for one in PublishedStudy(bundled("results") / "digits.parquet").records("unlearn")
                      if labels.items() <= one.result["labels"].items())  # fmt: skip
     cell, parents = build(RunConfig, published.config), published.result["parents"]
     poor = {name: store.save_evaluation(key, result={"tow": 0.25} if name == "tow" else {}).run_id
@@ -113,7 +112,7 @@ def test_an_own_run_is_judged_alone_and_not_filled_up_with_published_ones(store:
 
 @pytest.fixture(scope="module")
 def finished() -> Finished:
-    return Finished(map(PackedStore, PACKS))
+    return Finished(map(PublishedStudy, PACKS))
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -23,8 +23,8 @@ from empirical.training.loop import Log, fit
 from empirical.training.rules import Plain, Sam
 from empirical.training.step import Stage, Step
 from repro.base.ending import Ending, Stopped
-from repro.records.checkpoint import Checkpoints
-from repro.records.damage import collected
+from repro.base.files import collected
+from repro.records.stages import Checkpoints
 from repro.records.store import Store
 from tests.empirical.cells import METHODS, PAIRS, build
 from tests.empirical.conftest import Small
@@ -264,9 +264,9 @@ def test_subset_models_resume_bit_for_bit_and_leave_no_checkpoint(
         name: values.tobytes() for name, values in expected.arrays().items()
     }
     assert not list((cut.store.root / "checkpoints").iterdir())
-    assert [folder.name for folder in cut.store.models()] == [folder.name for folder in whole.store.models()]
-    for folder in cut.store.models():
-        known = [resources.store.read_model(folder.name) for resources in (cut, whole)]
+    assert [folder.name for folder in cut.store.stages.all()] == [folder.name for folder in whole.store.stages.all()]
+    for folder in cut.store.stages.all():
+        known = [resources.store.stages.read(folder.name) for resources in (cut, whole)]
         assert known[0]
         assert known[1]
         assert known[0][0] == known[1][0]

@@ -10,8 +10,8 @@ from empirical.runs.run import run
 from empirical.settings.keys import pretrain_key
 from empirical.settings.run_config import Runtime
 from repro.records.record import Record
+from repro.records.stages import same_weights
 from repro.records.store import Store
-from repro.records.weights import same_weights
 from tests.empirical.conftest import Small
 from tests.empirical.run_parts import CPU
 
@@ -41,7 +41,7 @@ def test_numbers_of_other_weights_are_measured_again(small: Small, store: Store)
     config = Resources(store, Runtime()).identified(small())
     first = run(config, store, CPU)
     weights = {name: 0 * tensor for name, tensor in load_file(weights_file(first, store, "pretrain")).items()}
-    store.save_model(pretrain_key(config), save(weights), {})
+    store.stages.save(pretrain_key(config), save(weights), {})
     (store.root / "runs" / first.run_id).rename(store.root / "gone")
     again = run(config, store, CPU)
     assert again.run_id == first.run_id

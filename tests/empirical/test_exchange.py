@@ -127,7 +127,7 @@ def test_weights_of_another_architecture_or_kind_are_refused_by_name(
     torch.save(change(checkpoint(small(), resources)), tmp_path / "a.pth")
     with pytest.raises(ConfigError, match=rf"head\.bias .*{said}"):
         import_model(tmp_path / "a.pth", small(), resources, name="x")
-    assert resources.store.models() == []
+    assert resources.store.stages.all() == []
     with pytest.raises(MissingDataError, match="repro models import"):
         run(small(original="x"), resources.store, resources=resources)
 
@@ -160,7 +160,7 @@ def test_a_name_stands_for_one_model(small: Small, resources: Resources, tmp_pat
         import_model(tmp_path / "6.safetensors", small(), resources, name="theirs")
     assert import_model(tmp_path / "5.safetensors", small(), resources, name="theirs") == first
     assert import_model(tmp_path / "6.safetensors", small(), resources, name="others") != first
-    assert resources.store.imported("theirs") == first.name
+    assert resources.store.stages.imported("theirs") == first.name
 
 
 def test_an_exported_model_replaces_no_file_of_the_users_own(
@@ -276,7 +276,7 @@ def test_a_committed_run_whose_weights_are_not_here_cannot_be_exported(
     small: Small, resources: Resources, tmp_path: Path
 ) -> None:
     record = run(small(), resources.store, resources=resources)
-    for folder in resources.store.models():
+    for folder in resources.store.stages.all():
         if json.loads((folder / "config.json").read_text())["config"]["stage"] == "retrain":
             (folder / "provenance.json").unlink()
     with pytest.raises(MissingDataError, match="the weights of retrained are not in the store"):
@@ -301,6 +301,6 @@ def test_a_model_from_elsewhere_is_looked_at_anew_on_other_images(
     save_file(checkpoint(small(), resources), tmp_path / "theirs.safetensors")
     import_model(tmp_path / "theirs.safetensors", small(), resources, name="theirs")
     _ = run(small(original="theirs", retrain="none"), resources.store, resources=resources)
-    config = with_data([small(original="theirs", retrain="none", n_train=40)], resources.runtime, resources.store)[0]
+    config = with_data([small(original="theirs", retrain="none", n_train=40)], resources.runtime, resources.store.stages)[0]
     part = evaluated(config, resources)
     assert len(part.outputs["original"].train.logits) == len(part.images.train_labels) == 40

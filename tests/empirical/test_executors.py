@@ -26,9 +26,9 @@ from empirical.training.loop import fit
 from empirical.training.together import Processes
 from repro.base.ending import Ending, Stopped
 from repro.base.errors import ConfigError, MissingDataError, OutOfMemoryError_
+from repro.base.files import collected
 from repro.commands.empirical import processes
 from repro.records import leases
-from repro.records.damage import collected
 from repro.records.identity import run_id
 from repro.records.record import Record
 from repro.records.store import Store
@@ -195,7 +195,7 @@ def test_damaged_weights_never_reach_a_record(cells: list[RunConfig], store: Sto
     cell = cells[0]
     compute_all([cell], store)
     (expected,) = store.records("unlearn")
-    for folder in store.models():
+    for folder in store.stages.all():
         path = folder / "weights.safetensors"
         raw = bytearray(path.read_bytes())
         raw[-200:-100] = bytes(100)
@@ -356,7 +356,7 @@ def test_a_stage_that_nobody_has_is_trained_while_another_process_trains_its_nei
     elsewhere.hold(pretrain_key(resources.identified(cells[0])).id)
     with pytest.raises(leases.Held):
         compute_run(resources.identified(cells[0]), resources)
-    stages = [json.loads((path / "config.json").read_text())["config"]["stage"] for path in store.models()]
+    stages = [json.loads((path / "config.json").read_text())["config"]["stage"] for path in store.stages.all()]
     assert stages == ["retrain"]
 
 

@@ -30,7 +30,7 @@ from empirical.runs.run import run
 from empirical.runs.subset_models import SubsetModels, memorization_scores
 from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
 from repro.base.errors import ConfigError, MissingDataError
-from repro.records.pack import write_pack
+from repro.records.publish import write_published
 from repro.records.store import Store
 from tests.empirical.conftest import Small
 
@@ -155,15 +155,15 @@ def test_a_committed_estimate_needs_no_subset_models(
     shared: Resources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = SubsetModels(ESTIMATE, shared).record()
-    write_pack([record], tmp_path / "results" / "mine.parquet")
+    write_published([record], tmp_path / "results" / "mine.parquet")
     monkeypatch.chdir(tmp_path)
     elsewhere = Resources(Store(tmp_path / "runs"), shared.runtime)
     found = SubsetModels(ESTIMATE, elsewhere).record()
     np.testing.assert_array_equal(found.arrays()["scores"], record.arrays()["scores"])
-    assert elsewhere.store.models() == []
+    assert elsewhere.store.stages.all() == []
     other = SubsetModels(replace(ESTIMATE, epochs=1), elsewhere).record()
     assert other.run_id != record.run_id
-    assert len(elsewhere.store.models()) == ESTIMATE.subsets
+    assert len(elsewhere.store.stages.all()) == ESTIMATE.subsets
 
 
 @pytest.mark.parametrize("kind", ["index", "mine"])

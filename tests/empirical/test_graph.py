@@ -26,7 +26,7 @@ from empirical.training.rules import Plain, gradient
 from empirical.training.step import Logits, Stage, Step
 from repro.base.ending import Stopped
 from repro.base.errors import OutOfMemoryError_
-from repro.records.checkpoint import Checkpoints
+from repro.records.stages import Checkpoints
 from tests.empirical.cells import METHODS, PAIRS, build
 from tests.empirical.recorded_ops import ReplayOnCpu
 from tests.empirical.tiny import make_network, state

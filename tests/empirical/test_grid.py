@@ -27,7 +27,8 @@ from empirical.studies.search import Search
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 from repro.commands.studies import _planned
 from repro.records.lists import RunList
-from repro.records.pack import PackedStore, write_pack
+from repro.records.publish import write_published
+from repro.records.published import PublishedStudy
 from repro.records.record import Record
 from repro.records.store import Store
 from tests.empirical.conftest import Small
@@ -120,7 +121,7 @@ def test_a_grid_runs_once_and_then_finds_everything(recipe: Recipe, store: Store
     assert {record.provenance["study"] for record in store.records("unlearn")} == {"tiny"}
     assert store.verify() == []
     assert all(row.done and not row.passes for row in planned(recipe, store).rows)
-    stages = [json.loads((folder / "config.json").read_text())["config"]["stage"] for folder in store.models()]
+    stages = [json.loads((folder / "config.json").read_text())["config"]["stage"] for folder in store.stages.all()]
     assert Counter(stages) == {"pretrain": 2, "retrain": 2, "unlearn": 4}, "of two seeds, shared by their runs"
     # Asked for one number more the runs are there and not done: it is measured, and nothing is trained for it.
     asks_more = replace(recipe, defaults={**recipe.defaults, "metrics": [*recipe.defaults["metrics"], "distances"]})
@@ -139,14 +140,14 @@ def test_a_study_has_the_finished_cells_of_its_recipe_whichever_study_ran_them(r
     assert len(found) == 3
     rest = run_grid(recipe, store, runtime=CPU)
     assert (len(rest.done), len(rest.found)) == (1, 3)
-    listed = store.run_list("tiny")
+    listed = store.lists.get("tiny")
     runs = tuple(sorted({*rest.done, *rest.found}))
     assert listed == RunList(runs, metrics=dict.fromkeys(runs, recipe.runs()[0].metrics))
-    assert store.run_list("other") == listed, "a part of a study that is run is no study of its own"
+    assert store.lists.get("other") == listed, "a part of a study that is run is no study of its own"
 
 
 def test_a_recipe_that_names_an_imported_model_finds_its_runs(recipe: Recipe, store: Store) -> None:
-    model = store.save_model({"made": "elsewhere"}, b"", {"name": "mine"}).name
+    model = store.stages.save({"made": "elsewhere"}, b"", {"name": "mine"}).name
     named = replace(recipe, defaults={**recipe.defaults, "original": "mine"})
     for cell in with_data(recipe.runs(), CPU, Finished([store])):
         save_finished(store, replace(cell, original=model))
@@ -159,7 +160,7 @@ def test_cells_whose_choice_is_not_made_remain(choosing: Recipe, store: Store, m
     monkeypatch.setattr(grid, "_search", lambda *_: GridReport())
     study = replace(choosing, blocks=choosing.blocks[:1])
     assert run_grid(study, store, runtime=CPU).remaining == len(study.runs()) == 2
-    listed = store.run_list(study.name)
+    listed = store.lists.get(study.name)
     assert listed is not None
     assert (listed.runs, listed.open) == ((), 2)
 
@@ -202,7 +203,7 @@ def test_a_rate_is_chosen_on_a_seed_of_its_own_before_the_study(choosing: Recipe
     assert lrs == {("neggrad", rule): lr for rule, lr in winners.items()} | {("gradient_ascent", "sgd"): 0.004}
     assert {run.config["seed"] for run in store.records("unlearn")} == {0}
     assert all(row.done for row in planned(choosing, store).rows)
-    assert not any(store.find_model(run.result["parents"]["unlearn"]) for run in store.records("choice"))
+    assert not any(store.stages.find(run.result["parents"]["unlearn"]) for run in store.records("choice"))
     assert len(run_grid(choosing, store, runtime=CPU).found) == 3
 
 
@@ -300,10 +301,10 @@ def test_a_part_of_a_study_is_chosen_by_settings(
 
 def test_unlearned_weights_are_kept_unless_a_recipe_says_no(recipe: Recipe, store: Store, tmp_path: Path) -> None:
     run_grid(recipe, store, runtime=CPU)
-    assert all(store.find_model(record.result["parents"]["unlearn"]) for record in store.records("unlearn"))
+    assert all(store.stages.find(record.result["parents"]["unlearn"]) for record in store.records("unlearn"))
     lean = Store(tmp_path / "lean")
     run_grid(replace(recipe, keep_models=False), lean, runtime=CPU)
-    assert not any(lean.find_model(record.result["parents"]["unlearn"]) for record in lean.records("unlearn"))
+    assert not any(lean.stages.find(record.result["parents"]["unlearn"]) for record in lean.records("unlearn"))
     assert {r.run_id: r.result["tow"] for r in lean.records("unlearn")} == {
         r.run_id: r.result["tow"] for r in store.records("unlearn")
     }
@@ -311,7 +312,7 @@ def test_unlearned_weights_are_kept_unless_a_recipe_says_no(recipe: Recipe, stor
 
 def test_weights_of_another_architecture_are_refused(small: Small, resources: Resources) -> None:
     stage = train_original(prepared(small(), resources)).stage_id
-    known = resources.store.read_model(stage)
+    known = resources.store.stages.read(stage)
     assert known
     other = train_original(prepared(small(model="patch-cnn"), resources)).network
     for weights in (known[0], b"nonsense"):
@@ -373,7 +374,7 @@ def test_a_recipe_takes_from_the_one_it_extends_what_it_does_not_state(tmp_path:
 @pytest.mark.parametrize("name", ["../base.toml", "mine.toml", "3"])
 def test_a_recipe_extends_another_one_beside_it_only(name: str, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(f"extends = {name if name == '3' else repr(name)}\n[[runs]]\n")
-    with pytest.raises(ConfigError, match="must name another recipe file beside it"):
+    with pytest.raises(ConfigError, match="must name another recipe file in its folder"):
         load_recipe(tmp_path / "mine.toml")
 
 
@@ -395,7 +396,7 @@ def test_cells_of_a_committed_study_are_computed_again_or_left_out(
     both = recipe.select(["method=neggrad"])
     elsewhere = Store(tmp_path / "elsewhere")
     run_grid(part, elsewhere, runtime=CPU)
-    packed = PackedStore(write_pack(elsewhere.records(), tmp_path / "tiny.parquet"))
+    packed = PublishedStudy(write_published(elsewhere.records(), tmp_path / "tiny.parquet"))
     monkeypatch.setattr(grid, "readers", lambda own: [own, packed])
 
     def rows(study: Recipe) -> list[tuple[str, bool]]:
@@ -448,7 +449,7 @@ def test_a_plan_tells_hours_by_the_rate_of_the_stores_own_stages_or_that_none_is
     assert (before.hours_with(1), before.unmeasured) == (0.0, {"resnet8-narrow"})
     for seed, rate in ((7, 143.7), (8, 143.7), (9, 9e9)):
         key = pretrain_key(RunConfig(seed=seed))
-        store.save_model(key, b"", {"seconds": 1.0, "gradient_evaluations": rate})
+        store.stages.save(key, b"", {"seconds": 1.0, "gradient_evaluations": rate})
     after = planned(recipe, store)
     assert after.unmeasured == set()
     # NegGrad reads a forget batch beside each. Looking at an image costs a third of its gradient, with three models.

@@ -80,7 +80,7 @@ def test_halves_that_cannot_be_are_refused_before_anything_is_trained(small: Sma
     config = small(difficulty="random", forget_fraction=0.001, rows_measured="report", metrics=("accuracy",))
     with pytest.raises(ConfigError, match="one image has no halves"):
         run(config, store)
-    assert list(store.models()) == []
+    assert list(store.stages.all()) == []
     with pytest.raises(ConfigError, match="rows_measured = 'report'"):
         measured("report", FORGET[:1], LABELS)
 

@@ -80,7 +80,7 @@ def test_the_shadows_are_the_subset_models_and_each_knows_what_it_saw(small: Sma
     for number in range(6):
         identity = subset_key(training, estimate.fraction, number).id
         network = build_network(training, images, seed=0, device=torch.device("cpu"))
-        restore(network, shared.store.read_model(identity)[0], identity)  # type: ignore[index]
+        restore(network, shared.store.stages.read(identity)[0], identity)  # type: ignore[index]
         for name, (pixels, labels) in sides.items():
             answers[name].append(logit_margin(predict(network, pixels)[0].double().numpy(), labels.numpy()))
     seen = inside[:, forget]

@@ -33,7 +33,7 @@ def benchmark(store: Store, device: str, rates: dict[str, float], precision: str
 def finished_stage(store: Store, model: str, examples: int, precision: str = "bf16", device: str = "cpu") -> None:
     """Save a pretrained model that took ten seconds for so many gradients."""
     key: StageKey = pretrain_key(RunConfig(dataset="cifar10", model=model, precision=precision))
-    store.save_model(key, b"", {"seconds": 10.0, "gradient_evaluations": examples, "device": device})
+    store.stages.save(key, b"", {"seconds": 10.0, "gradient_evaluations": examples, "device": device})
 
 
 def made(name: str, *needs: str) -> Work:
@@ -242,7 +242,7 @@ def test_a_plan_counts_the_forget_batch_beside_each_other_and_the_weights_that_a
 def test_a_large_store_is_not_read_whole_for_its_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path)
     for seed in range(30):
-        store.save_model(pretrain_key(RunConfig(seed=seed)), b"", {"seconds": 1.0, "gradient_evaluations": 5})
+        store.stages.save(pretrain_key(RunConfig(seed=seed)), b"", {"seconds": 1.0, "gradient_evaluations": 5})
     monkeypatch.setattr("empirical.studies.cost.LOOKED_AT", 10)
     rate = Rates.known(store).of(Pace("digits", "resnet8-narrow", "fp32", 8))
     assert rate is not None
@@ -251,7 +251,7 @@ def test_a_large_store_is_not_read_whole_for_its_rates(tmp_path: Path, monkeypat
 
 def test_a_stage_that_cannot_be_read_tells_no_rate_and_stops_no_plan(store: Store) -> None:
     facts = {"seconds": 1.0, "gradient_evaluations": 5}
-    folders = [store.save_model(pretrain_key(RunConfig(seed=seed)), b"", facts) for seed in range(5)]
+    folders = [store.stages.save(pretrain_key(RunConfig(seed=seed)), b"", facts) for seed in range(5)]
     (folders[0] / "config.json").write_text("")
     (folders[1] / "config.json").unlink()
     (folders[2] / "config.json").write_text("[]")

@@ -23,7 +23,8 @@ from empirical.studies.search import EDGE, INTERIOR, NOTHING, Search, SearchResu
 from repro.base.errors import ConfigError
 from repro.commands.cli import app
 from repro.records.identity import run_id
-from repro.records.pack import PackedStore, write_pack
+from repro.records.publish import write_published
+from repro.records.published import PublishedStudy
 from repro.records.store import Store
 from tests.empirical.conftest import Small
 from tests.empirical.run_parts import CPU, recipe_of, save_finished
@@ -317,7 +318,7 @@ def test_what_a_record_says_of_its_choice_is_no_part_of_what_it_is_and_follows_t
         assert record.result["rows_measured"] == "report"
     assert {record.result["rows_measured"] for record in store.records("choice")} == {"validation"}
     assert len(report.edges) == sum(one.place == EDGE for one in searches.values())
-    packed = PackedStore(write_pack(store.records(), tmp_path / "growing.parquet"))
+    packed = PublishedStudy(write_published(store.records(), tmp_path / "growing.parquet"))
     assert all(one.result["choice"] == before[one.run_id].result["choice"] for one in packed.records("unlearn"))
     found = study.resolve(Finished([store]), CPU).found
     _record_search(study, {cell: replace(one, place="elsewhere") for cell, one in found.items()}, store)

@@ -137,7 +137,7 @@ def test_subset_models_of_another_seed_or_number_are_other_models_of_the_same_im
     weights = []
     for one, number in ((config, 0), (replace(config, seed=1), 0), (config, 1)):
         SubsetModels(one, shared).correct(number, np.arange(20) < 14)
-        kept = shared.store.find_model(subset_key(one.training(), one.fraction, number).id)
+        kept = shared.store.stages.find(subset_key(one.training(), one.fraction, number).id)
         assert kept is not None
         weights.append(load_file(kept / "weights.safetensors")["head.weight"])
     assert not torch.equal(weights[0], weights[1])
@@ -178,7 +178,7 @@ def test_a_trajectory_ends_where_the_record_says_and_stays_with_the_stage(small:
     assert seen[-1]["gradient_evaluations"] == record.result["gradient_evaluations"]
     for name in ("retain", "forget", "test"):
         assert seen[-1][name] == pytest.approx(record.result[f"{name}_accuracy"], abs=1e-6)
-    store.attach(record.run_id, {})
+    store.add_evaluations(record.run_id, {})
     (store.root / "runs" / record.run_id / "result.json").unlink()
     again = run(config, store)
     assert again.epochs() == record.epochs()

@@ -163,7 +163,7 @@ def test_torchrun_makes_the_record_of_one_process(tmp_path: Path) -> None:
     for name in ("retain_accuracy", "forget_accuracy", "test_accuracy", "tow"):
         assert one[name] == pytest.approx(two[name], abs=0.02)
     stores = [Store(tmp_path / name) for name in ("one", "two")]
-    models = [{folder.name for folder in store.models()} for store in stores]
+    models = [{folder.name for folder in store.stages.all()} for store in stores]
     assert models[0] == models[1]
     assert len(stores[1].records("unlearn")) == 1
     assert stores[1].records("unlearn")[0].provenance["processes"] == 2

@@ -112,7 +112,7 @@ def test_cells_whose_data_are_fetched_only_now_are_told_too(small: Small, store:
     runtime, heard = Runtime(device="cpu", data_root=str(tmp_path)), Heard()
 
     def end(cell: RunConfig) -> None:
-        (known,) = with_data([cell], runtime, store)
+        (known,) = with_data([cell], runtime, store.stages)
         assert known.data
         store.save("unlearn", known, result={"labels": {}}, status="diverged")
 

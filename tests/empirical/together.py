@@ -22,7 +22,7 @@ from empirical.training.loop import Log, fit
 from empirical.training.rules import RuleContext, build_rule
 from empirical.training.together import ALONE, Processes
 from repro.base.ending import Stopped
-from repro.records.checkpoint import Checkpoints
+from repro.records.stages import Checkpoints
 from tests.empirical.tiny import CLASSES, make_network, make_stage, original
 
 METHODS: dict[str, Any] = {

@@ -11,7 +11,7 @@ import pytest
 
 from empirical.settings.run_config import Runtime
 from empirical.studies.grid import run_grid
-from repro.records.damage import collected
+from repro.base.files import collected
 from repro.records.store import MARK, Store
 from tests.command import environment
 from tests.faults.test_kills import content

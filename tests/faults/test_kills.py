@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from repro.records.damage import collected
+from repro.base.files import collected
 from repro.records.store import Store
 from tests.faults.conftest import ROOT, Victims, end_of, kill, kill_group, members
 
@@ -27,7 +27,7 @@ def content(store: Store) -> dict[str, Any]:
         record.run_id: {name: value for name, value in record.result.items() if not name.startswith(TIMED)}
         for record in store.records()
     }
-    known = {folder.name: store.read_model(folder.name) for folder in store.models()}
+    known = {folder.name: store.stages.read(folder.name) for folder in store.stages.all()}
     return {"runs": runs, "weights": {name: found and found[0] for name, found in known.items()}}
 
 
@@ -85,7 +85,7 @@ def retry_until_done(victims: Victims, store: Store, grid: dict[str, Any]) -> No
 def newest(store: Store) -> list[int]:
     """Return the numbers of the newest checkpoints there are."""
     folders = sorted(store.root.glob("checkpoints/*"))
-    return [number for folder in folders for number in store.checkpoints(folder.name).numbers()[-1:]]
+    return [number for folder in folders for number in store.stages.checkpoints(folder.name).numbers()[-1:]]
 
 
 def wait_for_progress(store: Store, session: int, before: list[int], patience: float = 60.0) -> None:
@@ -98,7 +98,7 @@ def wait_for_progress(store: Store, session: int, before: list[int], patience: f
 def test_a_stage_killed_thirty_times_ends_bit_equal(victims: Victims, tmp_path: Path) -> None:
     whole = expected(victims, tmp_path / "whole", **LONG)
     chance, store, kills = random.Random(1), Store(tmp_path / "store"), 0
-    while kills < 30 and len(store.models()) < len(whole["weights"]):
+    while kills < 30 and len(store.stages.all()) < len(whole["weights"]):
         session, before = victims.start(store.root, **LONG), newest(store)
         wait_for_progress(store, session, before)
         time.sleep(chance.uniform(0, 0.2))
@@ -108,7 +108,7 @@ def test_a_stage_killed_thirty_times_ends_bit_equal(victims: Victims, tmp_path: 
     assert victims.wait() == 0
     assert content(store) == whole
     assert not list(store.root.glob("checkpoints/*"))
-    known = [found[1]["resumed"] for folder in store.models() if (found := store.read_model(folder.name))]
+    known = [found[1]["resumed"] for folder in store.stages.all() if (found := store.stages.read(folder.name))]
     assert sum(known) > 10
     assert kills == 30
 
@@ -129,7 +129,7 @@ def test_a_signal_ends_at_the_next_checkpoint_and_slots_add_up(
         codes.append(victims.wait())
         end_of(session, 5)
     assert codes[0] == 128 + number
-    assert list(store.root.glob("checkpoints/*")) or store.models()
+    assert list(store.root.glob("checkpoints/*")) or store.stages.all()
     victims.start(store.root, **grid)
     assert victims.wait() == 0
     assert content(store) == whole

@@ -15,9 +15,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from repro.records.damage import collected
+from repro.base.files import collected
 from repro.records.identity import run_id
-from repro.records.pack import PackedStore, packed_with, write_pack
+from repro.records.publish import with_published, write_published
+from repro.records.published import PublishedStudy
 from repro.records.record import Record
 from repro.records.store import Store
 
@@ -86,7 +87,7 @@ class StoreMachine(RuleBasedStateMachine):
 
         def merge() -> None:
             part = store.save_evaluation({"metric": name, "of": run}, result={f"{name}_value": value})
-            store.attach(run_id("unlearn", {"a": run}), {name: part.run_id})
+            store.add_evaluations(run_id("unlearn", {"a": run}), {name: part.run_id})
 
         done = self._killed(number, merge)
         before = self.measured.get((run, name), {None})
@@ -144,9 +145,9 @@ class StoreMachine(RuleBasedStateMachine):
         records = self.writers[writer].records()
         if not records and not self.pack.exists():
             return
-        write_pack(packed_with(self.pack, records), self.pack)
-        back = {record.run_id: record for record in PackedStore(self.pack).records()}
-        assert PackedStore(self.pack).verify() == []
+        write_published(with_published(self.pack, records), self.pack)
+        back = {record.run_id: record for record in PublishedStudy(self.pack).records()}
+        assert PublishedStudy(self.pack).verify() == []
         assert set(self.published) <= set(back)
         for record in records:
             assert len(record.result.get("evaluations", ())) <= len(back[record.run_id].result.get("evaluations", ()))
@@ -159,7 +160,7 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def what_was_published_is_whole(self) -> None:
         if getattr(self, "published", None):
-            assert {one.run_id: one.result for one in PackedStore(self.pack).records()} == self.published
+            assert {one.run_id: one.result for one in PublishedStudy(self.pack).records()} == self.published
 
     def _save(self, store: Store, run: int, value: float) -> Record:
         return store.save("unlearn", {"a": run}, result={"tow": value}, epochs=[{"epoch": 1}])

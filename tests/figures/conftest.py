@@ -19,9 +19,9 @@ from figures.tables.beside import setting_of
 from figures.tables.records import Records, Studies
 from repro.records.identity import digest
 from repro.records.lists import RunList
+from repro.records.published import Published
 from repro.records.record import Record
 from repro.records.store import Store
-from repro.study.published import Published
 from repro.study.study import load_study
 
 SEEDS = 3
@@ -408,7 +408,7 @@ def save_lists(store: Store) -> None:
         study = "cifar10-plain" if record.config.get("augment") == "none" else GOLDEN[str(model)]
         found[study][part].append(record.run_id)
     for study, parts in found.items():
-        store.write_list(study, RunList(tuple(parts["runs"]), more=tuple(parts["more"])))
+        store.lists.put(study, RunList(tuple(parts["runs"]), more=tuple(parts["more"])))
 
 
 @pytest.fixture(scope="session")

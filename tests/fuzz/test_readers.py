@@ -28,9 +28,9 @@ from empirical.settings.rule_labels import parse_options, parse_rule, parse_valu
 from empirical.studies.recipe import load_recipe
 from empirical.training.checkpoint import described
 from repro.base.errors import ReproError
-from repro.records.damage import collected
-from repro.records.folder import read_sealed
-from repro.records.pack import PackedStore, write_pack
+from repro.base.files import collected, read_with_checksum
+from repro.records.publish import write_published
+from repro.records.published import PublishedStudy
 from repro.records.record import Record
 from repro.records.store import Store
 from repro.study.table import table_of
@@ -91,7 +91,7 @@ def seeds(kind: str) -> list[bytes]:
         "marker": lambda: [from_store(name) for name in ("result.json", "config.json", "provenance.json")],
         "images": lambda: [bytes_of(lambda file: pq.write_table(table, file))],
         "picture": lambda: [png()],
-        "pack": lambda: [write_pack([saved()], folder() / "seed.parquet").read_bytes()],
+        "pack": lambda: [write_published([saved()], folder() / "seed.parquet").read_bytes()],
         "weights": lambda: [save(dict(make_network().model.state_dict()))],
         "state": lambda: [save({"losses": torch.ones(2)}, metadata={"state": '{"version": 1, "said": {}}'})],
         "index": lambda: [(folder() / "seed" / "index.jsonl").read_bytes() for _ in [saved()]],
@@ -137,13 +137,13 @@ def answers(read: Callable[[], Any]) -> None:
         read()
 
 
-def read_arrays(pack: PackedStore) -> None:
+def read_arrays(pack: PublishedStudy) -> None:
     for record in pack.records():
         record.arrays()
 
 
-def of_pack(read: Callable[[PackedStore], Any]) -> Callable[[bytes], Any]:
-    return lambda data: read(PackedStore(written(data, "p.parquet")))
+def of_pack(read: Callable[[PublishedStudy], Any]) -> Callable[[bytes], Any]:
+    return lambda data: read(PublishedStudy(written(data, "p.parquet")))
 
 
 READERS: dict[str, tuple[str, Callable[[bytes], Any]]] = {
@@ -155,7 +155,7 @@ READERS: dict[str, tuple[str, Callable[[bytes], Any]]] = {
     "picture": ("picture", lambda data: decode_image(data, "row 0")),
     "weights": ("weights", lambda data: restore(make_network(), data, "a stage")),
     **{f"pack: {read.__name__}": ("pack", of_pack(read))
-       for read in (PackedStore.verify, PackedStore.records, PackedStore.heads, read_arrays)},
+       for read in (PublishedStudy.verify, PublishedStudy.records, PublishedStudy.heads, read_arrays)},
 }  # fmt: skip
 
 
@@ -209,7 +209,7 @@ def test_the_index_of_a_store(data: bytes) -> None:
 @given(damaged("state"))
 def test_checkpoints(data: bytes) -> None:
     assert isinstance(described(data), dict)
-    assert read_sealed(written(data, "1.sealed")) is None
+    assert read_with_checksum(written(data, "1.sealed")) is None
 
 
 @TRIED

@@ -24,7 +24,7 @@ from figures.tables.beside import setting_of
 from repro.base.settings import build
 from repro.commands.compare import Beside, Twin
 from repro.records.identity import digest, run_id
-from repro.records.pack import readers
+from repro.records.published import readers
 from repro.records.record import Record, read_records
 from repro.records.store import Store
 from theory.checks.accuracy import run_accuracy

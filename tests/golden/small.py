@@ -116,7 +116,7 @@ def _run(settings: dict[str, Any], store: Store, resources: Resources) -> Number
 
 
 def _weights(store: Store, stage: str) -> Path:
-    folder = store.find_model(stage)
+    folder = store.stages.find(stage)
     assert folder is not None
     return next(folder.glob("*.safetensors"))
 

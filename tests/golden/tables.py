@@ -18,7 +18,7 @@ from figures.catalogue import find, studies_of
 from figures.drawing.drawing import Drawing
 from figures.drawing.style import Theme
 from figures.tables.records import Studies
-from repro.study.published import Published
+from repro.records.published import Published
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent / "tables"

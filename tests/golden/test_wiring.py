@@ -428,7 +428,7 @@ BUGS = [
     Bug("theory.study:run_study", "seeds are not passed on", field(seeds=3), f"theory {commands.SMALL} --json"),
     Bug("repro.commands.theory:claim_row", "the estimate is left out",
         result_as(lambda row: {**row, "estimate": None}), "theory claims --json"),
-    Bug("repro.commands.records:packs", "committed records are not read", instead(lambda *_: []),
+    Bug("repro.commands.records:published_files", "committed records are not read", instead(lambda *_: []),
         "list --kind theory_claim --json"),
 ]  # fmt: skip
 

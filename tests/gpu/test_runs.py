@@ -27,7 +27,7 @@ from empirical.training.loop import Log, fit
 from empirical.training.rules import RuleContext, build_rule
 from empirical.training.step import Stage
 from repro.base.ending import Stopped
-from repro.records.checkpoint import Checkpoints
+from repro.records.stages import Checkpoints
 from tests.empirical.test_stream import picture
 
 pytestmark = [

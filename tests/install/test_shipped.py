@@ -6,50 +6,50 @@ from pathlib import Path
 
 import pytest
 
+from repro.base import places
 from repro.base.errors import MissingDataError
 from repro.commands import doctor, gpu
 from repro.commands.cli import run
-from repro.records import shipped
-from repro.records.pack import write_pack
+from repro.records.publish import write_published
 from repro.records.store import Store
 
 ROOT = Path(__file__).parents[2]
 
 
 def install(root: Path, names: tuple[str, ...] = ("a.parquet", "b.parquet")) -> Path:
-    folder = root / "shipped" / "results"
+    folder = root / "bundled" / "results"
     folder.mkdir(parents=True)
     for name in names:
         (folder / name).touch()
-    (folder / shipped.LIST).write_text("".join(f"{name}\n" for name in names))
+    (folder / places.LIST).write_text("".join(f"{name}\n" for name in names))
     return folder
 
 
 def test_an_installed_folder_is_whole_or_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = install(tmp_path)
-    monkeypatch.setattr(shipped, "PACKAGE", tmp_path / "shipped")
-    assert shipped.shipped("results") == folder
+    monkeypatch.setattr(places, "PACKAGE", tmp_path / "bundled")
+    assert places.bundled("results") == folder
     (folder / "b.parquet").unlink()
     with pytest.raises(MissingDataError, match=r"results/b.parquet: belongs to this version and is not there"):
-        shipped.shipped("results")
-    (folder / shipped.LIST).unlink()
+        places.bundled("results")
+    (folder / places.LIST).unlink()
     with pytest.raises(MissingDataError, match=r"contents.txt"):
-        shipped.shipped("results")
+        places.bundled("results")
 
 
 def test_a_checkout_without_its_records_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipped, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(places, "CHECKOUT", tmp_path)
     with pytest.raises(MissingDataError, match="restore it from version control"):
-        shipped.shipped("results")
+        places.bundled("results")
 
 
 def test_a_users_own_packs_stand_before_the_committed_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     store = Store(tmp_path / "runs")
     record = store.save("benchmark", {"a": 1}, result={})
-    write_pack([record], tmp_path / "results" / "mine.parquet")
+    write_published([record], tmp_path / "results" / "mine.parquet")
     (tmp_path / "results" / "other.parquet").write_bytes((ROOT / "results" / "claims.parquet").read_bytes())
-    found = shipped.packs()
+    found = places.published_files()
     assert [path.name for path in found[:2]] == ["mine.parquet", "other.parquet"]
     assert found[2].parent == ROOT / "results"
 
@@ -57,10 +57,10 @@ def test_a_users_own_packs_stand_before_the_committed_ones(tmp_path: Path, monke
 def test_a_shipped_recipe_is_known_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("digits", "digits.toml", "recipes/digits.toml"):
-        assert shipped.recipe_file(name) == ROOT / "recipes" / "digits.toml"
+        assert places.recipe_file(name) == ROOT / "recipes" / "digits.toml"
     (tmp_path / "digits.toml").touch()
-    assert shipped.recipe_file("digits.toml") == Path("digits.toml")
-    assert shipped.recipe_file("elsewhere/digits.toml") == Path("elsewhere/digits.toml")
+    assert places.recipe_file("digits.toml") == Path("digits.toml")
+    assert places.recipe_file("elsewhere/digits.toml") == Path("elsewhere/digits.toml")
 
 
 def test_a_cache_is_where_the_user_says_else_in_the_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ def test_a_cache_is_where_the_user_says_else_in_the_cache_folder(monkeypatch: py
     ):
         for name, value in {"REPRO_CACHE": ours, "XDG_CACHE_HOME": theirs, "HOME": "h"}.items():
             monkeypatch.setenv(name, value)
-        assert shipped.cache_folder() == Path(folder)
+        assert places.cache_folder() == Path(folder)
 
 
 def test_a_command_without_its_extra_names_the_line(capsys: pytest.CaptureFixture[str]) -> None:

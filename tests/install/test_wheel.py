@@ -64,7 +64,7 @@ def test_a_command_whose_extra_is_missing_names_the_line_that_brings_it(bare: Pa
 @pytest.fixture
 def lost(bare: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """Take a shipped file away for the length of a test."""
-    file = site_of(bare) / "repro" / "shipped" / request.param
+    file = site_of(bare) / "repro" / "bundled" / request.param
     content = file.read_bytes()
     file.unlink()
     yield request.param

@@ -52,7 +52,8 @@ def test_an_old_name_is_the_command_of_its_group() -> None:
     root: Any = typer.main.get_command(app)
     pairs = {
         "list": "records list", "show": "records show", "verify": "records verify", "tidy": "records tidy",
-        "pack": "records pack", "export": "records export", "check": "study check", "claims": "paper claims",
+        "pack": "records publish", "records pack": "records publish",
+        "export": "records export", "check": "study check", "claims": "paper claims",
         "report": "paper report", "summary": "paper summary", "figures": "paper figures", "compare": "paper compare",
         "empirical run": "run", "empirical grid": "study run", "empirical plan": "study plan",
         "empirical status": "study status", "empirical recipes": "study list",
@@ -177,7 +178,7 @@ def test_verify_exits_with_6_and_names_the_damaged_file(tmp_path: Path) -> None:
 def test_a_kind_that_nobody_has_runs_of_is_an_empty_list_where_there_are_no_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("repro.commands.records.packs", list)
+    monkeypatch.setattr("repro.commands.records.published_files", list)
     app(["list", "--kind", "unlearn", "--store", str(tmp_path), "--json"], standalone_mode=False)
     assert json.loads(capsys.readouterr().out) == []
 

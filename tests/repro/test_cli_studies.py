@@ -93,17 +93,17 @@ def test_metrics_are_added_to_a_study_from_the_weights_it_kept(tmp_path: Path) -
 
 def test_pruning_says_first_what_it_would_free_and_refuses_a_stage_that_is_none(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs")
-    store.save_model({"stage": "unlearn"}, b"w" * 1_000_000, {"seconds": 1.0})
+    store.stages.save({"stage": "unlearn"}, b"w" * 1_000_000, {"seconds": 1.0})
     assert "would free 1.0 MB of 1 models" in repro(tmp_path, "models", "prune", "--dry-run").stdout
-    assert len(store.models()) == 1
-    (store.models()[0] / "notes").write_text("mine")
+    assert len(store.stages.all()) == 1
+    (store.stages.all()[0] / "notes").write_text("mine")
     (tmp_path / "papers" / "models").mkdir(parents=True)
     refused = repro(tmp_path, "models", "prune", "--store", "papers")
     assert (refused.returncode, "no store" in refused.stderr) == (3, True)
     done = repro(tmp_path, "models", "prune", "--stage", "unlearned")
     assert done.returncode == 2
     assert "did you mean 'unlearn'" in done.stderr
-    assert len(store.models()) == 1
+    assert len(store.stages.all()) == 1
     pruned = repro(tmp_path, "models", "prune").stdout
     assert "freed 1.0 MB of 1 models" in pruned
     assert "notes" in pruned
@@ -122,7 +122,7 @@ def test_a_recipe_is_utf8_whatever_the_locale_says(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["null", "[1]", '{"config": null}', '{"config": "x"}', "{", "[" * 100_000])
 def test_a_model_that_cannot_be_read_is_named_with_what_to_do(store: Store, text: str) -> None:
-    folder = store.save_model({"stage": "unlearn"}, b"w", {"seconds": 1.0})
+    folder = store.stages.save({"stage": "unlearn"}, b"w", {"seconds": 1.0})
     (folder / "config.json").write_text(text)
     with pytest.raises(IntegrityError, match=f"model {folder.name}: unreadable .*; delete its folder"):
         app(["models", "list", "--store", str(store.root)], standalone_mode=False)

@@ -23,12 +23,12 @@ from empirical.studies.executors import GridReport
 from empirical.studies.status import Status, StatusRow
 from repro.base.ending import TIME, Stopped
 from repro.base.errors import DivergedError
+from repro.base.files import name_damage
 from repro.commands import cluster, doctor, studies, theory
 from repro.commands.cli import app, run
 from repro.commands.cluster import Launch, Wave
 from repro.commands.empirical import SETS
-from repro.records.damage import name_damage
-from repro.records.pack import write_pack
+from repro.records.publish import write_published
 from repro.records.record import Record
 from repro.records.store import Store
 from theory.config import TheoryConfig
@@ -57,9 +57,9 @@ def fails(error: BaseException) -> Callable[[], None]:
         (OSError(errno.EDQUOT, "Disk quota exceeded"), 7, "error: disk quota exceeded: free some space"),
         (OSError(errno.EFBIG, "File too large"), 7, "error: file too large: free some space"),
         (OSError(errno.EACCES, "Permission denied", "a"), 2, "error: 'a': Permission denied"),
-        (KeyboardInterrupt(), 130, "error: interrupted: finished runs are kept"),
-        (Stopped(signal.SIGTERM), 143, "error: ended by SIGTERM: finished runs are kept"),
-        (Stopped(TIME), 0, "error: ended by time limit: finished runs are kept"),
+        (KeyboardInterrupt(), 130, "error: interrupted: finished runs are saved"),
+        (Stopped(signal.SIGTERM), 143, "error: ended by SIGTERM: finished runs are saved"),
+        (Stopped(TIME), 0, "error: ended by time limit: finished runs are saved"),
     ],
     ids=repr,
 )
@@ -99,8 +99,8 @@ def test_a_listing_says_study_end_and_place_of_own_and_packed_runs(
                      provenance={"study": "mine", "finished": times[0]})  # fmt: skip
     packed = Store(tmp_path / "other").save("choice", {"a": 2}, result={},
                                             provenance={"study": "theirs", "finished": times[1]})  # fmt: skip
-    path = write_pack([packed], tmp_path / "pack.parquet")
-    monkeypatch.setattr("repro.commands.records.packs", lambda: [path])
+    path = write_published([packed], tmp_path / "pack.parquet")
+    monkeypatch.setattr("repro.commands.records.published_files", lambda: [path])
     expected = [
         {"run": own.run_id, "kind": "unlearn", "status": "diverged", "store": "runs", "study": "mine",
          "finished": times[0]},
@@ -399,7 +399,7 @@ def test_a_watched_study_is_looked_at_until_nothing_of_it_is_open(
 
 
 def test_a_dry_run_of_tidying_removes_nothing(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    left = store.checkpoints(store.save_model({"a": 1}, b"w", {}).name)
+    left = store.stages.checkpoints(store.stages.save({"a": 1}, b"w", {}).name)
     left.write(b"of a finished stage")
     for words, key in ((["--dry-run"], "left over"), ([], "removed")):
         assert left.folder.exists()

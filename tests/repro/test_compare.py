@@ -16,8 +16,8 @@ from repro.base.errors import ConfigError
 from repro.commands import compare as command
 from repro.commands.cli import app
 from repro.records.lists import RunList
+from repro.records.published import Published
 from repro.records.store import Store
-from repro.study.published import Published
 
 ROOT = Path(__file__).parents[2]
 
@@ -146,9 +146,9 @@ def test_theory_of_a_study_s_networks_is_added_to_its_list(tmp_path: Path) -> No
     store = Store(tmp_path / "runs")
     resources = Resources(store, Runtime(device="cpu", study="mine"))
     runs = [run(replace(BASE, seed=seed), store, resources=resources).run_id for seed in (0, 1)]
-    store.write_list("mine", RunList(tuple(sorted(runs))))
+    store.lists.put("mine", RunList(tuple(sorted(runs))))
     compared(store.root, "--json")
-    listed = store.run_list("mine")
+    listed = store.lists.get("mine")
     assert listed is not None
     assert listed.runs == tuple(sorted(runs))
     assert set(listed.more) == {record.run_id for record in store.records("beside", "twin")}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from repro.base import places
 from repro.base.environment import check_environment
 from repro.base.errors import ConfigError
-from repro.records import shipped
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,4 +62,4 @@ def test_a_user_without_a_home_has_a_cache(monkeypatch: pytest.MonkeyPatch) -> N
     for name in ("HOME", "REPRO_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 4_242_424)
-    assert shipped.cache_folder().is_absolute()
+    assert places.cache_folder().is_absolute()

@@ -11,20 +11,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from repro.base import outputs
 from repro.base.errors import ConfigError, MissingDataError
+from repro.base.files import collected
 from repro.base.glossary import describe, explain, terms
+from repro.base.outputs import write_outputs
 from repro.commands.export import export, export_rows, meaning, study_records
-from repro.commands.records import pack
+from repro.commands.records import publish
 from repro.commands.words import lines_of, recipe_schema
-from repro.records import outputs
-from repro.records.damage import collected
 from repro.records.identity import run_id
 from repro.records.lists import RunList
-from repro.records.outputs import write_outputs
-from repro.records.pack import PackedStore, packed_with, write_pack
+from repro.records.publish import with_published, write_published
+from repro.records.published import Published, PublishedStudy
 from repro.records.record import Record
 from repro.records.store import Store
-from repro.study.published import Published
 from tests.repro.test_cli import ROOT, repro
 from theory.benign import benign_alpha
 from theory.config import TheoryConfig
@@ -49,12 +49,12 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Committed:
 
 def listed(store: Store, name: str, *runs: Record) -> None:
     """Write down which runs a study has, as its grid would."""
-    store.write_list(name, RunList(tuple(run.run_id for run in runs)))
+    store.lists.put(name, RunList(tuple(run.run_id for run in runs)))
 
 
 @pytest.mark.parametrize("path", PACKS, ids=lambda path: path.stem)
 def test_every_column_of_a_committed_study_has_a_meaning(path: Path) -> None:
-    for record in PackedStore(path).records():
+    for record in PublishedStudy(path).records():
         for row in export_rows(record):
             for column in row:
                 assert len(meaning(column)["meaning"]) > 3, column
@@ -179,7 +179,7 @@ def test_a_kind_that_is_a_path_leads_nowhere(store: Store, tmp_path: Path, kind:
     """Not from a pack of a stranger, whose rows are all rightly hashed, and not from a record in hand."""
     made = replace(store.save("unlearn", {"seed": 0}, result={"tow": 0.5}), kind=kind)
     made = replace(made, run_id=run_id(kind, made.identity))
-    packed = PackedStore(write_pack([made], tmp_path / "results" / "mine.parquet"))
+    packed = PublishedStudy(write_published([made], tmp_path / "results" / "mine.parquet"))
     with collected() as damage:
         assert packed.records() == []
     assert len(damage) == 1
@@ -302,11 +302,11 @@ def test_a_study_that_goes_on_in_another_store_keeps_what_is_packed(tmp_path: Pa
     assert [save("two", 0, 2.0), save("two", 1, 2.0, metrics=("tow",))] == [shared, rich]
     done = repro(tmp_path, "pack", "mine", "--store", "two")
     assert "published 3 runs" in done.stderr + done.stdout
-    found = {record.run_id: record for record in PackedStore(pack).records()}
+    found = {record.run_id: record for record in PublishedStudy(pack).records()}
     assert {run: (record.result["x"], record.arrays()["w"][0]) for run, record in found.items()} == {
         shared: (2.0, 2.0), rich: (1.0, 1.0), mine: (1.0, 1.0), new: (2.0, 2.0)
     }  # fmt: skip
-    assert PackedStore(pack).verify() == []
+    assert PublishedStudy(pack).verify() == []
 
     pack.write_bytes(b"PAR1")
     done = repro(tmp_path, "pack", "mine", "--store", "two")
@@ -327,9 +327,9 @@ def test_a_pack_joins_the_numbers_of_one_training_and_never_those_of_two(tmp_pat
             ids[one] = made.run_id
         return home.save("unlearn", Measured(metrics), result={}, epochs=[{"epoch": name}], evaluations=ids)
 
-    def packed(record: Record, *, attach: bool = True) -> Record:
-        write_pack(packed_with(path, [record], attach=attach), path)
-        return PackedStore(path).records()[0]
+    def packed(record: Record, *, arrays: bool = True) -> Record:
+        write_published(with_published(path, [record], arrays=arrays), path)
+        return PublishedStudy(path).records()[0]
 
     packed(copy("first", 0.9, "tow", "mia"))
     both = packed(copy("second", 0.9, "tow", "lira"))
@@ -337,11 +337,11 @@ def test_a_pack_joins_the_numbers_of_one_training_and_never_those_of_two(tmp_pat
     assert {both.result[f"{one}_x"] for one in ("tow", "mia", "lira")} == {0.9}
     assert (set(both.arrays()), both.epochs()) == ({"tow", "mia", "lira"}, [{"epoch": "second"}])
 
-    bare = packed(copy("third", 0.9, "klom"), attach=False)  # what the pack had before keeps its arrays
+    bare = packed(copy("third", 0.9, "klom"), arrays=False)  # what the pack had before keeps its arrays
     assert (set(bare.arrays()), bare.epochs()) == ({"tow", "mia", "lira"}, [{"epoch": "second"}])
     assert bare.result["klom_x"] == 0.9
 
-    richest = packed(copy("fourth", 0.8, "tow", "mia", "lira", "klom", "gap"), attach=False)
+    richest = packed(copy("fourth", 0.8, "tow", "mia", "lira", "klom", "gap"), arrays=False)
     assert (richest.result["test_accuracy"], richest.result["mia_x"], richest.arrays()) == (0.8, 0.8, {})
     assert packed(copy("fifth", 0.7, "zrf")).result == richest.result
 
@@ -357,8 +357,8 @@ def test_a_study_is_exported_and_packed_with_the_runs_that_it_found_too(
     listed(store, "mine", *made)
     export("mine", tmp_path / "out", store=store.root)
     assert set(pd.read_csv(tmp_path / "out" / "unlearn.csv")["run_id"]) == {one.run_id for one in made}
-    pack("mine", store=store.root)
-    assert {one.run_id for one in PackedStore(tmp_path / "results" / "mine.parquet").records()} == {
+    publish("mine", store=store.root)
+    assert {one.run_id for one in PublishedStudy(tmp_path / "results" / "mine.parquet").records()} == {
         one.run_id for one in made
     }  # fmt: skip
     export("mine", tmp_path / "again", store=tmp_path / "another store")

@@ -19,12 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repro.base.errors import IntegrityError
+from repro.base.files import collected
+from repro.base.outputs import LIST
 from repro.records.columns import flat, from_arrow, nested, to_arrow
-from repro.records.damage import collected
 from repro.records.identity import SCHEMA, run_id
-from repro.records.old_pack import COLUMNS, sha_of
-from repro.records.outputs import LIST
-from repro.records.pack import PackedStore, _sha, packed_with, readers, write_pack
+from repro.records.old_published import COLUMNS, sha_of
+from repro.records.publish import with_published, write_published
+from repro.records.published import PublishedStudy, readers, sha_of_row
 from repro.records.record import Record, npz, read_records
 from repro.records.store import Store
 
@@ -40,7 +41,7 @@ def saved(store: Store, seed: int, **more: Any) -> Record:
 
 @pytest.fixture
 def path(store: Store, tmp_path: Path) -> Path:
-    return write_pack([saved(store, 1), saved(store, 2, width=3)], tmp_path / "study.parquet")
+    return write_published([saved(store, 1), saved(store, 2, width=3)], tmp_path / "study.parquet")
 
 
 def test_everybody_reads_the_numbers_without_this_package(path: Path) -> None:
@@ -55,9 +56,9 @@ def test_everybody_reads_the_numbers_without_this_package(path: Path) -> None:
 
 
 def test_the_same_records_come_back(store: Store, path: Path) -> None:
-    published = PackedStore(path)
+    published = PublishedStudy(path)
     assert published.verify() == []
-    again = write_pack(reversed(store.records()), path.with_name("again.parquet"))
+    again = write_published(reversed(store.records()), path.with_name("again.parquet"))
     assert again.read_bytes() == path.read_bytes()
     for record, back in zip(store.records(), published.records(), strict=True):
         for part in ("run_id", "kind", "status", "schema", "config", "identity", "result", "provenance"):
@@ -74,15 +75,15 @@ def test_the_same_records_come_back(store: Store, path: Path) -> None:
 @pytest.mark.parametrize("name", ["layer/weight", "a.b", "x" * 300, ""])
 def test_an_array_comes_back_under_any_name(store: Store, tmp_path: Path, name: str) -> None:
     store.save("unlearn", CONFIG, result={}, arrays={name: np.arange(3.0), "own": np.ones(1)})
-    (back,) = PackedStore(write_pack(store.records(), tmp_path / "study.parquet")).records()
+    (back,) = PublishedStudy(write_published(store.records(), tmp_path / "study.parquet")).records()
     assert list(back.arrays()) == sorted([name, "own"])
     np.testing.assert_array_equal(back.arrays(name)[name], np.arange(3.0))
 
 
 def test_a_file_that_the_list_beside_it_does_not_name_gives_the_same_records_row_by_row(path: Path) -> None:
-    whole = PackedStore(path).records()
+    whole = PublishedStudy(path).records()
     (path.parent / LIST).unlink()
-    assert PackedStore(path).records() == whole != []
+    assert PublishedStudy(path).records() == whole != []
 
 
 Rows = list[dict[str, Any]]
@@ -100,7 +101,7 @@ def edit(path: Path, change: Callable[[Rows], object], *, manifest: bool = True)
 def seal(row: dict[str, Any], **changes: Any) -> None:
     """Change a row and write the hash that it then has."""
     row.update(changes)
-    row["sha256"] = _sha({name: value for name, value in row.items() if value is not None})
+    row["sha256"] = sha_of_row({name: value for name, value in row.items() if value is not None})
 
 
 EDITS: dict[str, tuple[Callable[[Rows], object], int]] = {  # with the number of rows that are lost
@@ -119,14 +120,14 @@ EDITS: dict[str, tuple[Callable[[Rows], object], int]] = {  # with the number of
 
 @pytest.mark.parametrize("name", EDITS)
 def test_a_file_changed_by_hand_is_named_and_its_other_rows_are_read(path: Path, name: str) -> None:
-    ids = [record.run_id for record in PackedStore(path).records()]
+    ids = [record.run_id for record in PublishedStudy(path).records()]
     change, lost = EDITS[name]
     edit(path, change)
     for wanted in (None, ids, ids[:1]):  # a file that lost a row does not pass for one that never had it
         with collected() as lines:
-            found = PackedStore(path).records("unlearn", ids=wanted)
+            found = PublishedStudy(path).records("unlearn", ids=wanted)
         assert wanted == ids[:1] or len(found) == 2 - lost
-        assert lines == PackedStore(path).verify()
+        assert lines == PublishedStudy(path).verify()
     assert all(line.startswith("study.parquet") for line in lines)
     assert lines
     assert name != "missing" or any(ids[0] in line and "missing" in line for line in lines)
@@ -134,10 +135,10 @@ def test_a_file_changed_by_hand_is_named_and_its_other_rows_are_read(path: Path,
 
 def test_without_a_list_of_rows_one_that_is_doubled_or_of_another_run_is_named(path: Path) -> None:
     edit(path, lambda rows: None, manifest=False)
-    assert PackedStore(path).verify() == []
+    assert PublishedStudy(path).verify() == []
     edit(path, lambda rows: rows.append(rows[0]), manifest=False)
     with collected() as lines:
-        assert len(PackedStore(path).records()) == 2
+        assert len(PublishedStudy(path).records()) == 2
     assert len(lines) == 1
 
     def another(rows: Rows) -> None:
@@ -145,7 +146,7 @@ def test_without_a_list_of_rows_one_that_is_doubled_or_of_another_run_is_named(p
 
     edit(path, lambda rows: rows.pop(), manifest=False)
     edit(path, another, manifest=False)
-    (line,) = PackedStore(path).verify()
+    (line,) = PublishedStudy(path).verify()
     assert "its config hashes to" in line
 
 
@@ -160,14 +161,16 @@ BROKEN: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_file_that_is_no_published_study_is_named_and_skipped(store: Store, tmp_path: Path, name: str) -> None:
-    path = write_pack([store.save("unlearn", {"a": 1}, result={"tow": 0.5})], tmp_path / "results" / "study.parquet")
+    path = write_published(
+        [store.save("unlearn", {"a": 1}, result={"tow": 0.5})], tmp_path / "results" / "study.parquet"
+    )
     BROKEN[name](path)
     found: list[Any] = []
 
     def read() -> None:
         with collected() as lines:
             found.append(read_records(readers(Store(tmp_path / "none"), path.parent)))
-        found.append([line.partition(":")[0] for line in (*lines, *PackedStore(path).verify())])
+        found.append([line.partition(":")[0] for line in (*lines, *PublishedStudy(path).verify())])
 
     reader = threading.Thread(target=read, daemon=True)  # no alarm ends Arrow's own waiting for a pipe
     reader.start()
@@ -178,23 +181,23 @@ def test_a_file_that_is_no_published_study_is_named_and_skipped(store: Store, tm
 def test_a_pack_that_is_written_anew_keeps_its_runs_of_an_older_schema(store: Store, tmp_path: Path) -> None:
     new, identity = saved(store, 1), run_id("unlearn", CONFIG, SCHEMA - 1)
     old = Record(identity, "unlearn", "ok", CONFIG, {}, {}, schema=SCHEMA - 1, identity=CONFIG)
-    path = write_pack([old, new], tmp_path / "study.parquet")
+    path = write_published([old, new], tmp_path / "study.parquet")
     before = path.read_bytes()
-    assert write_pack(packed_with(path, [new]), path).read_bytes() == before
+    assert write_published(with_published(path, [new]), path).read_bytes() == before
 
 
 def test_a_pack_without_a_run_of_a_kind_or_an_id_is_not_read_for_it(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write_pack([saved(store, 1)], tmp_path / "study.parquet")
-    (record,) = PackedStore(path).records()
-    assert PackedStore(path).records("none", record.kind) == [record]
-    monkeypatch.setattr(PackedStore, "checked", lambda self: pytest.fail("it was read"))
-    assert PackedStore(path).records("none") == PackedStore(path).records(ids=["another"]) == []
+    path = write_published([saved(store, 1)], tmp_path / "study.parquet")
+    (record,) = PublishedStudy(path).records()
+    assert PublishedStudy(path).records("none", record.kind) == [record]
+    monkeypatch.setattr(PublishedStudy, "checked", lambda self: pytest.fail("it was read"))
+    assert PublishedStudy(path).records("none") == PublishedStudy(path).records(ids=["another"]) == []
     (tmp_path / "half.parquet").write_bytes(b"PAR1 and then nothing")
     monkeypatch.undo()
     with collected() as lines:
-        assert PackedStore(tmp_path / "half.parquet").records("none") == []
+        assert PublishedStudy(tmp_path / "half.parquet").records("none") == []
     assert len(lines) == 1, "a file that cannot tell is looked at, and named"
 
 
@@ -202,14 +205,14 @@ def test_a_list_that_names_an_edited_file_deceives_neither_a_check_nor_a_new_pub
     edit(path, lambda rows: [row.update({"result.tow": 1.0}) for row in rows])
     sums = (f"{hashlib.sha256(one.read_bytes()).hexdigest()}  {one.name}\n" for one in path.parent.glob("study.*"))
     (path.parent / LIST).write_text("".join(sums))
-    assert sum("does not match its hash" in line for line in PackedStore(path).verify()) == 2
+    assert sum("does not match its hash" in line for line in PublishedStudy(path).verify()) == 2
     with pytest.raises(IntegrityError, match="does not match its hash"):
-        packed_with(path, [])
+        with_published(path, [])
 
 
 def test_the_list_names_no_archive_that_is_gone(store: Store, path: Path) -> None:
     bare = store.save("unlearn", CONFIG | {"seed": 3}, result=RESULT)
-    write_pack([bare], path)
+    write_published([bare], path)
     names = [line.split("  ")[1] for line in (path.parent / LIST).read_text().splitlines()]
     assert names == ["study.parquet"]
     assert not path.with_suffix(".npz").exists()
@@ -236,10 +239,10 @@ def test_a_damaged_archive_is_named_and_its_arrays_are_not_used(path: Path, dama
         with zipfile.ZipFile(place, "w") as archive:
             for name in content:
                 archive.writestr(name, changed[damage])
-    (record, _) = PackedStore(path).records()
+    (record, _) = PublishedStudy(path).records()
     with pytest.raises(IntegrityError, match=r"study\.npz"):
         record.arrays()
-    assert len(PackedStore(path).verify()) == 6, "every file of both runs"
+    assert len(PublishedStudy(path).verify()) == 6, "every file of both runs"
 
 
 def test_an_array_of_objects_is_refused_even_under_its_right_hash(store: Store, tmp_path: Path) -> None:
@@ -265,14 +268,14 @@ def old_form(record: Record, path: Path) -> Path:
 def test_the_form_of_before_is_read_and_packed_anew_in_todays(store: Store, tmp_path: Path) -> None:
     before, later = saved(store, 1), saved(store, 2)
     path = old_form(before, tmp_path / "study.parquet")
-    old = PackedStore(path)
+    old = PublishedStudy(path)
     assert old.verify() == []
     assert [head.run_id for head in old.heads()] == [before.run_id]
     (record,) = old.records()
     assert (record.result, record.epochs()) == (before.result, before.epochs())
     np.testing.assert_array_equal(record.arrays()["own"], before.arrays()["own"])
-    write_pack(packed_with(path, [later]), path)
-    assert {one.run_id for one in PackedStore(path).records()} == {before.run_id, later.run_id}
+    write_published(with_published(path, [later]), path)
+    assert {one.run_id for one in PublishedStudy(path).records()} == {before.run_id, later.run_id}
     assert "config.method" in pq.read_schema(path).names
     np.testing.assert_array_equal(pick_array(path, before), before.arrays()["own"])
 
@@ -282,11 +285,11 @@ def test_an_edited_row_of_the_form_of_before_is_named(store: Store, tmp_path: Pa
     rows = pq.read_table(path).to_pylist()
     rows[0]["result"] = json.dumps({"tow": 0.95})
     pq.write_table(pa.Table.from_pylist(rows), path)
-    assert ["does not match its hash" in line for line in PackedStore(path).verify()] == [True]
+    assert ["does not match its hash" in line for line in PublishedStudy(path).verify()] == [True]
 
 
 def pick_array(path: Path, record: Record) -> Any:
-    return next(one for one in PackedStore(path).records() if one.run_id == record.run_id).arrays()["own"]
+    return next(one for one in PublishedStudy(path).records() if one.run_id == record.run_id).arrays()["own"]
 
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70)

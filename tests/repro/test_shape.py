@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from empirical.settings.run_config import RunConfig
 from repro.base.errors import IntegrityError
-from repro.records.damage import collected
+from repro.base.files import collected
 from repro.records.identity import SCHEMA, plain, run_id_of_read
 from repro.records.record import Record
 from repro.records.shape import RESULTS, shape_fault

@@ -18,15 +18,16 @@ import pytest
 
 from repro.base.ending import Ending, Stopped
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
+from repro.base.files import collected, name_damage, process_tag
 from repro.records import provenance
-from repro.records.damage import collected, name_damage
-from repro.records.folder import as_json, process_tag, read_folder, write_folder
+from repro.records.columns import write_table
+from repro.records.folder import as_json, read_folder, write_folder
 from repro.records.identity import SCHEMA, run_id
 from repro.records.lists import RunList
-from repro.records.pack import PackedStore, pack_path, packed_with, readers, write_pack
+from repro.records.publish import published_path, with_published, write_published
+from repro.records.published import PublishedStudy, readers
 from repro.records.record import Record, pick, read_records
 from repro.records.store import Store
-from repro.records.tables import write_table
 
 CONFIG = {"a": 1}
 
@@ -59,7 +60,7 @@ def test_the_numbers_and_arrays_of_its_evaluations_are_part_of_a_run_and_of_its_
     joined = {"n_forget": 3, "tow": 0.9} | {
         "evaluations": {name: {"id": identity, "version": 2} for name, identity in ids.items()}
     }
-    packed = PackedStore(write_pack(store.records(), tmp_path / "results" / "study.parquet"))
+    packed = PublishedStudy(write_published(store.records(), tmp_path / "results" / "study.parquet"))
     for reader in (store, packed):
         (record,) = reader.records("unlearn")
         assert record.result == joined
@@ -72,16 +73,16 @@ def test_the_numbers_and_arrays_of_its_evaluations_are_part_of_a_run_and_of_its_
 def test_a_pack_without_arrays_says_that_there_are_none(store: Store, tmp_path: Path) -> None:
     save(store)
     path = tmp_path / "results" / "study.parquet"
-    packed = PackedStore(write_pack(packed_with(path, store.records(), attach=False), path))
+    packed = PublishedStudy(write_published(with_published(path, store.records(), arrays=False), path))
     assert [record.has_arrays() for record in (*store.records(), *packed.records())] == [True, False]
 
 
 def test_a_later_evaluation_of_a_metric_stands_in_place_of_the_earlier_one(store: Store) -> None:
     old, new = (store.save_evaluation({"metric": "tow", "version": v}, result={"tow": v / 4}).run_id for v in (1, 2))
     record = store.save("unlearn", CONFIG, result={}, evaluations={"tow": old})
-    store.attach(record.run_id, {"tow": new})
+    store.add_evaluations(record.run_id, {"tow": new})
     assert store.load(record.run_id).result == {"tow": 0.5, "evaluations": {"tow": {"id": new, "version": 2}}}
-    store.attach(record.run_id, {"mia": store.save_evaluation({"metric": "mia"}, result={"mia": 0.1}).run_id})
+    store.add_evaluations(record.run_id, {"mia": store.save_evaluation({"metric": "mia"}, result={"mia": 0.1}).run_id})
     assert {*store.load(record.run_id).result} == {"tow", "mia", "evaluations"}, "those of other metrics stay"
 
 
@@ -228,13 +229,13 @@ def test_an_evaluation_of_another_metric_or_of_other_models_is_not_joined(store:
 
 def test_a_damaged_model_is_set_aside_and_not_loaded(store: Store) -> None:
     for name in ("weights.safetensors", "provenance.json"):
-        folder = store.save_model(CONFIG, b"weights", {"seconds": 1.0})
-        assert store.read_model(folder.name) == (b"weights", json.loads((folder / "provenance.json").read_text()))
+        folder = store.stages.save(CONFIG, b"weights", {"seconds": 1.0})
+        assert store.stages.read(folder.name) == (b"weights", json.loads((folder / "provenance.json").read_text()))
         flip(folder / name)
         with collected() as lines:
-            assert store.read_model(folder.name) is None
+            assert store.stages.read(folder.name) is None
         assert f"models/{folder.name}/{name}" in lines[0]
-        assert store.models() == []
+        assert store.stages.all() == []
 
 
 @pytest.mark.parametrize("prefix", ["../runs", "/etc", "runs/../..", "A" * 16, "0" * 300, "", "zz"])
@@ -252,7 +253,7 @@ def test_an_id_is_the_start_of_a_single_run_and_no_path(store: Store, prefix: st
 @pytest.mark.parametrize("name", ["../pwned", "a/b", "memorization-folder:../../pwned", "/tmp/pwned", "", ".hidden",
                                   "x" * 300, "a\x1b[2J"])  # fmt: skip
 def test_a_pack_and_a_claim_have_a_name_and_no_path(store: Store, tmp_path: Path, name: str) -> None:
-    for use in (lambda: pack_path(name, tmp_path), lambda: store.lease(name).__enter__()):
+    for use in (lambda: published_path(name, tmp_path), lambda: store.lease(name).__enter__()):
         with pytest.raises(ConfigError, match="no path"):
             use()
     assert not list(tmp_path.rglob("*pwned*"))
@@ -260,11 +261,11 @@ def test_a_pack_and_a_claim_have_a_name_and_no_path(store: Store, tmp_path: Path
 
 def test_a_run_named_as_a_model_by_its_path_is_none_and_stays_where_it_is(store: Store) -> None:
     record = save(store)
-    store.save_model(CONFIG, b"weights", {"name": "mine"})
+    store.stages.save(CONFIG, b"weights", {"name": "mine"})
     path = f"../runs/{record.run_id}"
-    assert (store.find_model(path), store.read_model(path), store.imported(path)) == (None, None, "")
+    assert (store.stages.find(path), store.stages.read(path), store.stages.imported(path)) == (None, None, "")
     assert store.find("unlearn", CONFIG) == record
-    assert store.imported("mine") == run_id("model", CONFIG)
+    assert store.stages.imported("mine") == run_id("model", CONFIG)
 
 
 def save_forever(root: str, runs: int) -> None:
@@ -387,35 +388,35 @@ def test_asking_whether_a_store_can_be_written_makes_none(tmp_path: Path) -> Non
 
 
 def test_a_list_of_runs_replaces_the_one_before_but_for_what_was_computed_from_runs(store: Store) -> None:
-    store.write_list("mine", RunList(("a" * 16,), ("s" * 16,), ("e" * 16,), open=2))
-    store.write_list("mine", RunList(("b" * 16,), more=("f" * 16,)))
-    assert store.run_list("mine") == RunList(("b" * 16,), more=("e" * 16, "f" * 16))
-    assert store.run_list("another") is None
-    assert store.lists() == {"mine": store.run_list("mine")}
+    store.lists.put("mine", RunList(("a" * 16,), ("s" * 16,), ("e" * 16,), open=2))
+    store.lists.put("mine", RunList(("b" * 16,), more=("f" * 16,)))
+    assert store.lists.get("mine") == RunList(("b" * 16,), more=("e" * 16, "f" * 16))
+    assert store.lists.get("another") is None
+    assert store.lists.all() == {"mine": store.lists.get("mine")}
 
 
 def test_what_is_computed_from_a_study_s_runs_is_added_to_its_list(store: Store) -> None:
     pooled = save(store)
-    store.list_more("mine", [pooled])
-    assert store.run_list("mine") is None, "without a list it belongs to no study"
-    store.write_list("mine", RunList(("a" * 16,), more=("e" * 16,)))
-    store.list_more("mine", [pooled])
-    assert store.run_list("mine") == RunList(("a" * 16,), more=tuple(sorted((pooled.run_id, "e" * 16))))
+    store.lists.add("mine", [pooled])
+    assert store.lists.get("mine") is None, "without a list it belongs to no study"
+    store.lists.put("mine", RunList(("a" * 16,), more=("e" * 16,)))
+    store.lists.add("mine", [pooled])
+    assert store.lists.get("mine") == RunList(("a" * 16,), more=tuple(sorted((pooled.run_id, "e" * 16))))
 
 
 def test_a_damaged_list_of_runs_is_named_and_taken_for_none(store: Store) -> None:
-    store.write_list("mine", RunList(("a" * 16,)))
+    store.lists.put("mine", RunList(("a" * 16,)))
     (path,) = (store.root / "studies").iterdir()
     path.write_text(path.read_text().replace("a" * 16, "c" * 16))
     with collected() as lines:
-        assert store.run_list("mine") is None
-        assert store.lists() == {}
+        assert store.lists.get("mine") is None
+        assert store.lists.all() == {}
     assert lines == [f"studies/{path.name}: damaged; the next grid of the study lists its runs anew"]
 
 
 def test_own_runs_come_before_committed_ones(store: Store, tmp_path: Path) -> None:
     other = Store(tmp_path / "other")
-    write_pack([save(other, value=0.1), save(other, {"a": 2}, 0.2)], tmp_path / "results" / "study.parquet")
+    write_published([save(other, value=0.1), save(other, {"a": 2}, 0.2)], tmp_path / "results" / "study.parquet")
     save(store, value=0.9)
     records = read_records(readers(store, tmp_path / "results"), "unlearn")
     assert sorted((record.result["tow"], record.source) for record in records) == [
@@ -468,13 +469,13 @@ def test_provenance_says_whether_tracked_files_differ_from_the_commit(
 
 
 def test_a_model_is_found_only_after_its_provenance_is_written(store: Store) -> None:
-    folder = store.save_model(CONFIG, b"weights", {"seconds": 1.0})
-    assert store.find_model(folder.name) == folder
+    folder = store.stages.save(CONFIG, b"weights", {"seconds": 1.0})
+    assert store.stages.find(folder.name) == folder
     assert store.verify() == []
     (folder / "weights.safetensors").write_bytes(b"other")
     assert any("weights.safetensors" in problem for problem in store.verify())
     (folder / "provenance.json").unlink()
-    assert store.find_model(folder.name) is None
+    assert store.stages.find(folder.name) is None
 
 
 def test_a_listing_comes_from_the_index_and_follows_every_change(store: Store) -> None:
@@ -538,7 +539,7 @@ def test_the_cells_within_a_store_are_verified_and_tidied_with_it(store: Store) 
 
 def attach_many(root: str, identity: str, prefix: str) -> None:
     for number in range(25):
-        Store(root).attach(identity, {f"{prefix}{number}": f"{number:016x}"})
+        Store(root).add_evaluations(identity, {f"{prefix}{number}": f"{number:016x}"})
 
 
 def test_two_processes_that_measure_one_run_lose_none_of_its_evaluations(store: Store) -> None:
@@ -561,16 +562,16 @@ def test_where_the_system_lists_no_processes_nobody_is_taken_for_dead(
     save(store)
     (store.root / "runs" / f".result.json.{process_tag()}").write_bytes(b"")  # what this process is writing
     with store.lease("held"):
-        monkeypatch.setattr("repro.records.folder.PROCESSES", tmp_path / "proc")  # as on macOS
+        monkeypatch.setattr("repro.base.files.PROCESSES", tmp_path / "proc")  # as on macOS
         assert [claim.gone for claim in store.leases.all()] == [False]
         assert store.leftovers() == []
 
 
 def test_tidy_removes_what_nobody_needs_and_nothing_else(store: Store) -> None:
     save(store)
-    model = store.save_model(CONFIG, b"weights", {"seconds": 1.0})
-    store.checkpoints(model.name).write(b"a finished stage")
-    store.checkpoints("0" * 16).write(b"an unfinished one")
+    model = store.stages.save(CONFIG, b"weights", {"seconds": 1.0})
+    store.stages.checkpoints(model.name).write(b"a finished stage")
+    store.stages.checkpoints("0" * 16).write(b"an unfinished one")
     gone, own, elsewhere = (f".result.json.{end}" for end in ("999999999", process_tag(), "01234567.999999999"))
     for name in (gone, own, elsewhere):
         (store.root / "runs" / name).write_bytes(b"")
@@ -583,7 +584,7 @@ def test_tidy_removes_what_nobody_needs_and_nothing_else(store: Store) -> None:
         removed = {path.name for path in store.tidy()}
     assert removed == {model.name, gone, "old.lock", "old.claim", "torn.claim.break.7.ab"}
     assert (store.root / "runs" / elsewhere).exists()  # of a machine whose processes cannot be seen from here
-    assert store.checkpoints("0" * 16).latest() == b"an unfinished one"
+    assert store.stages.checkpoints("0" * 16).latest() == b"an unfinished one"
     assert (store.root / "runs" / own).exists()
     assert store.verify() == []
 
@@ -601,14 +602,14 @@ def test_tidy_removes_nothing_of_a_user_s(store: Store, tmp_path: Path) -> None:
             touch()
     assert sorted(other.root.rglob("*")) == before
 
-    model = store.save_model(CONFIG, b"weights", {"seconds": 1.0})
-    store.checkpoints(model.name).write(b"a finished stage")
+    model = store.stages.save(CONFIG, b"weights", {"seconds": 1.0})
+    store.stages.checkpoints(model.name).write(b"a finished stage")
     own = [store.root / path for path in (".backup.2024", "runs/.notes.txt.7", f"checkpoints/{model.name}/notes")]
     for path in own:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"mine")
     assert store.tidy() == [store.root / "checkpoints" / model.name]
-    assert store.checkpoints(model.name).latest() is None
+    assert store.stages.checkpoints(model.name).latest() is None
     assert [path.read_bytes() for path in own] == [b"mine"] * 3
     assert store.tidy() == []
 
@@ -616,8 +617,8 @@ def test_tidy_removes_nothing_of_a_user_s(store: Store, tmp_path: Path) -> None:
 def test_a_folder_is_a_store_from_its_first_write_on_and_one_of_before_the_mark_by_its_runs(tmp_path: Path) -> None:
     writes: list[Callable[[Store], Any]] = [
         save,
-        lambda store: store.save_model(CONFIG, b"w", {}),
-        lambda store: store.write_list("mine", RunList()),
+        lambda store: store.stages.save(CONFIG, b"w", {}),
+        lambda store: store.lists.put("mine", RunList()),
     ]
     for number, write in enumerate(writes):
         store = Store(tmp_path / str(number))
@@ -626,7 +627,7 @@ def test_a_folder_is_a_store_from_its_first_write_on_and_one_of_before_the_mark_
         (store.root / "other").touch()
         store.require()
         (store.root / ".repro-store").unlink()
-        if store.records() or store.models():
+        if store.records() or store.stages.all():
             store.require()
         else:
             with pytest.raises(MissingDataError, match="no store"):
@@ -634,16 +635,16 @@ def test_a_folder_is_a_store_from_its_first_write_on_and_one_of_before_the_mark_
 
 
 def test_a_model_is_removed_without_what_else_is_in_its_folder(store: Store) -> None:
-    first, second = (store.save_model({"a": n}, b"weights", {"seconds": 1.0}) for n in range(2))
+    first, second = (store.stages.save({"a": n}, b"weights", {"seconds": 1.0}) for n in range(2))
     (first / "notes").write_text("mine")
     (store.root / "models" / "mine").mkdir()
     (store.root / "models" / "mine" / "provenance.json").write_text('{"files": {"notes": ""}}')
-    assert [folder.name for folder in store.models()] == sorted([first.name, second.name])
-    assert store.remove_model(first) == [first / "notes"]
-    assert store.remove_model(second) == []
+    assert [folder.name for folder in store.stages.all()] == sorted([first.name, second.name])
+    assert store.stages.remove(first) == [first / "notes"]
+    assert store.stages.remove(second) == []
     assert [path.name for path in first.iterdir()] == ["notes"]
     assert not second.exists()
-    assert store.models() == []
+    assert store.stages.all() == []
 
 
 @pytest.fixture
@@ -669,9 +670,9 @@ def test_a_pipe_in_place_of_any_file_of_a_store_is_named_and_not_waited_for(tmp_
         run = store.save(
             "unlearn", CONFIG, result={}, arrays={"w": np.arange(3.0)}, epochs=[{}], evaluations={"tow": made}
         )
-        store.save_model(CONFIG, b"weights", {"name": "theirs"})
-        store.checkpoints("0" * 16).write(b"state")
-        store.write_list("mine", RunList((run.run_id,)))
+        store.stages.save(CONFIG, b"weights", {"name": "theirs"})
+        store.stages.checkpoints("0" * 16).write(b"state")
+        store.lists.put("mine", RunList((run.run_id,)))
         write_table(run, store.root)
         (store.root / "claims" / "held.claim").write_bytes(b"")
         return store
@@ -684,11 +685,11 @@ def test_a_pipe_in_place_of_any_file_of_a_store_is_named_and_not_waited_for(tmp_
             with suppress(IntegrityError):
                 one.arrays()
                 one.epochs()
-        for folder in store.models():
-            store.read_model(folder.name)
-        store.imported("theirs")
-        store.checkpoints("0" * 16).latest()
-        store.lists()
+        for folder in store.stages.all():
+            store.stages.read(folder.name)
+        store.stages.imported("theirs")
+        store.stages.checkpoints("0" * 16).latest()
+        store.lists.all()
         store.leases.all()
         store.verify()
         store.leftovers()

@@ -13,15 +13,15 @@ from figures.catalogue import find
 from figures.drawing.style import Theme
 from figures.tables.records import Records
 from repro.base.errors import ConfigError, MissingDataError
+from repro.base.files import collected
+from repro.base.outputs import is_as_written
 from repro.base.parts import parts
-from repro.records.damage import collected
 from repro.records.folder import read_marker, write_folder
-from repro.records.lists import RunList
-from repro.records.outputs import is_as_written
-from repro.records.pack import PackedStore, write_pack
+from repro.records.lists import PUBLISHED, RunList, publish_list
+from repro.records.publish import write_published
+from repro.records.published import Published, PublishedStudy
 from repro.records.record import Record
 from repro.records.store import Store
-from repro.study.published import LISTS, Published, write_list
 from repro.study.study import LOOSE, Source, State, Study, load_study, named_studies
 from repro.study.table import comparable, row_of, table_of
 
@@ -40,8 +40,8 @@ def published(folder: Path, study: str, seeds: int, *, tow: float) -> Published:
     """Publish a study of some seeds, from a store of its own."""
     store, path = Store(folder / "elsewhere"), folder / "published" / f"{study}.parquet"
     runs = tuple(save(store, seed, tow=tow) for seed in range(seeds))
-    write_pack(store.records(), path)
-    write_list(path.parent, study, RunList(runs))
+    write_published(store.records(), path)
+    publish_list(path.parent, study, RunList(runs))
     return Published([path])
 
 
@@ -56,7 +56,7 @@ def test_a_recipe_names_its_study_and_what_it_extends() -> None:
     assert load_study("signal-noise").search is None
     assert load_study("recipes/digits.toml") == load_study("digits")
     assert study.command == "repro study run recipes/cifar10-alpha.toml"
-    assert load_study("mine").command == "no shipped recipe has study mine"
+    assert load_study("mine").command == "no recipe of the toolkit has study mine"
 
 
 def test_a_name_that_no_study_has_is_refused(store: Store, tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_name_that_no_study_has_is_refused(store: Store, tmp_path: Path) -> No
         named_studies(["digts"], store, NOTHING)
     with pytest.raises(MissingDataError, match="no such file"):
         named_studies([str(tmp_path / "none.toml")], store, NOTHING)
-    store.write_list("mine", RunList(("a" * 16,)))
+    store.lists.put("mine", RunList(("a" * 16,)))
     assert [study.name for study in named_studies(["mine", "loose"], store, NOTHING)] == ["mine", LOOSE]
 
 
@@ -78,15 +78,15 @@ def test_where_a_run_stands_is_what_its_record_or_a_live_lease_says(store: Store
 def test_a_run_without_a_metric_that_its_study_wants_is_missing(store: Store, tmp_path: Path) -> None:
     """`--without` leaves metrics for later, and the part of an evaluation may be lost."""
     run = save(store, 0)
-    store.write_list("mine", RunList((run,), metrics={run: ("tow",)}))
-    assert store.run_list("mine") == RunList((run,), metrics={run: ("tow",)})
+    store.lists.put("mine", RunList((run,), metrics={run: ("tow",)}))
+    assert store.lists.get("mine") == RunList((run,), metrics={run: ("tow",)})
     study, other = Study("mine"), published(tmp_path, "mine", 1, tow=0.1)
     assert study.state(store, [run]) == {run: State.MISSING}
     assert study.source(store, other).place is other
     present = parts("metrics")["tow"].version
     for version, state in ((present - 1, State.MISSING), (present, State.DONE)):
         made = store.save_evaluation({"metric": "tow", "version": version, "forget_set": "f"}, result={"tow": 0.9})
-        store.attach(run, {"tow": made.run_id})
+        store.add_evaluations(run, {"tow": made.run_id})
         assert study.state(store, [run]) == {run: state}
     assert study.table(study.source(store, other))["tow"].tolist() == [0.9]
 
@@ -99,7 +99,7 @@ def test_runs_and_what_was_pooled_of_them_are_read_from_the_store_that_has_them_
     pool = store.save_evaluation(key, result={"labels": {}, "runs": [run]}).run_id
     assert set(Study(LOOSE).own_runs(store).runs) == {run, pool}
     other = published(tmp_path, LOOSE, 1, tow=0.1)
-    write_list(tmp_path / "published", LOOSE, Study(LOOSE).own_runs(store))
+    publish_list(tmp_path / "published", LOOSE, Study(LOOSE).own_runs(store))
     source = Study(LOOSE).source(store, other)
     assert source.place is store
     assert {record.run_id for record in Study(LOOSE).records(source)} == {run, pool}
@@ -112,7 +112,7 @@ def test_a_study_is_read_from_the_store_where_it_is_complete_there_and_never_mix
     assert study.source(store, other).place is other, "nobody ran it here"
     runs = tuple(save(store, seed, tow=0.9) for seed in range(2))
     later = save(Store(tmp_path / "later"), 2)
-    store.write_list("mine", RunList((*runs, later)))
+    store.lists.put("mine", RunList((*runs, later)))
     partial = study.source(store, other)
     assert partial.place is other
     assert study.table(partial)["tow"].tolist() == [0.1, 0.1, 0.1], "what is here is not mixed in"
@@ -123,13 +123,13 @@ def test_a_study_is_read_from_the_store_where_it_is_complete_there_and_never_mix
     whole = study.source(store, other)
     assert (whole.place, whole.missing) == (store, 0)
     assert study.table(whole)["tow"].tolist() == [0.9, 0.9, 0.9]
-    store.write_list("mine", RunList(runs, open=1))
+    store.lists.put("mine", RunList(runs, open=1))
     assert study.source(store, other).place is other, "a rate is still to be chosen"
 
 
 def test_runs_of_a_store_that_no_list_names_are_loose(store: Store) -> None:
     listed, loose, claim = save(store, 0), save(store, 1), save(store, 2, kind="theory_claim")
-    store.write_list("mine", RunList((listed,)))
+    store.lists.put("mine", RunList((listed,)))
     assert set(Study(LOOSE).own_runs(store).runs) == {loose, claim}
     assert Study("claims").own_runs(store).runs == (claim,)
     assert Study("other").own_runs(store) == RunList()
@@ -138,7 +138,7 @@ def test_runs_of_a_store_that_no_list_names_are_loose(store: Store) -> None:
 def test_a_pooled_metric_whose_arrays_are_none_is_named_and_the_rest_is_read(store: Store) -> None:
     config, result = {"metric": "klom", "pooled": True}, {"labels": {}, "runs": []}
     runs = (save(store, 0), store.save_evaluation(config, result=result, arrays={"klom": np.arange(3)}).run_id)
-    store.write_list("mine", RunList(runs[:1], more=runs[1:]))
+    store.lists.put("mine", RunList(runs[:1], more=runs[1:]))
     study, place = Study("mine"), Published([])
     assert {record.run_id for record in study.records(study.source(store, place))} == set(runs)
     (folder,) = store.root.glob("evaluations/*")
@@ -164,7 +164,7 @@ def test_a_table_has_the_runs_that_a_study_compares_and_not_those_that_chose_its
     store: Store, tmp_path: Path
 ) -> None:
     run, tried = save(store, 0), save(store, 9, kind="choice")
-    store.write_list("mine", RunList((run,), search=(tried,)))
+    store.lists.put("mine", RunList((run,), search=(tried,)))
     source = Study("mine").source(store, NOTHING)
     assert Study("mine").table(source)["run_id"].tolist() == [run]
     assert {record.run_id for record in Study("mine").records(source)} == {run, tried}
@@ -176,13 +176,13 @@ def committed() -> Published:
 
 
 def test_every_committed_record_is_in_the_list_of_a_study_and_every_list_is_whole(committed: Published) -> None:
-    there = {record.run_id for path in PACKS for record in PackedStore(path).records()}
+    there = {record.run_id for path in PACKS for record in PublishedStudy(path).records()}
     assert {one for runs in committed.lists.values() for one in runs.ids} == there
     assert all(runs.runs for runs in committed.lists.values())
 
 
 def test_the_committed_list_of_hashes_names_every_committed_file_as_it_is() -> None:
-    """A file that it does not name is read row by row, which takes longer; `repro records pack` writes both."""
+    """A file that it does not name is read row by row, which takes longer; `repro records publish` writes both."""
     files = [*PACKS, *(path.with_suffix(".npz") for path in PACKS if path.with_suffix(".npz").exists())]
     assert [path.name for path in files if not is_as_written(path, path.read_bytes())] == []
 
@@ -227,13 +227,13 @@ def test_a_damaged_file_of_lists_is_named(tmp_path: Path) -> None:
     from repro.base.errors import IntegrityError
 
     for text in ("no json", "[]", '{"mine": {"runs": 3}}'):
-        (tmp_path / LISTS).write_text(text)
+        (tmp_path / PUBLISHED).write_text(text)
         with pytest.raises(IntegrityError, match="unreadable"):
-            Published([tmp_path / "any.parquet"]).run_list("mine")
+            Published([tmp_path / "any.parquet"]).lists.get("mine")
 
 
 def test_what_is_published_again_adds_to_the_list(tmp_path: Path) -> None:
     for runs, search in itertools.pairwise((("b",), ("a",), ("c",))):
-        write_list(tmp_path, "mine", RunList(runs, search))
-    assert Published([tmp_path / "any.parquet"]).run_list("mine") == RunList(("a", "b"), ("a", "c"))
+        publish_list(tmp_path, "mine", RunList(runs, search))
+    assert Published([tmp_path / "any.parquet"]).lists.get("mine") == RunList(("a", "b"), ("a", "c"))
     assert Source(NOTHING, RunList()).said() == "published records"

@@ -135,7 +135,7 @@ def test_several_values_may_stand_between_commas() -> None:
 
 def test_every_reader_takes_a_store_and_json() -> None:
     """A reader prints what it found; those that write files say where, and the rest works on no store."""
-    writers = {"pack", "export", "laws", "import", "import-index", "import-scores", "prune"}
+    writers = {"pack", "publish", "export", "laws", "import", "import-index", "import-scores", "prune"}
     storeless = {"explain", "schema", "doctor", "predict", "list"}
 
     def walk(command: Any, words: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from repro.records.published import Published
 from repro.records.record import Record
-from repro.study.published import Published
 from repro.study.trained import Training, mixed_settings, runs_apart, sets_of_weights, sgd_rates, trainings
 
 RESULTS = Path(__file__).parents[2] / "results"

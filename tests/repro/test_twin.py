@@ -22,7 +22,7 @@ from empirical.training.rules import Branches, Rule, RuleContext, Sam, Scope, bu
 from empirical.training.saliency import forget_gradient
 from empirical.training.step import Stage
 from repro.base.errors import ConfigError
-from repro.commands.twin import departures, theory_config, twin, twin_draw, twin_orders
+from repro.commands.matched import departures, on_own_data, orders_of, theory_config, vectors_of
 from repro.records.identity import derive_seed
 from repro.records.store import Store
 from theory.config import TheoryConfig
@@ -122,22 +122,22 @@ def test_a_float64_network_and_its_twin_coincide_over_the_whole_run(
     """Under weight decay kappa and zeta of a network, read off W - W0, also hold what decay took from W0."""
     one = experiment(**changes)
     config, curves = theory_config(one.config).changed(checkpoint_every=1), watch(one)
-    found = farthest(replay(config, twin_draw(one), twin_orders(one)), *curves)
+    found = farthest(replay(config, vectors_of(one), orders_of(one)), *curves)
     assert set(found) == CURVES
     shown = {name for name in CURVES if "weight_decay" not in changes or not name.startswith(("kappa", "zeta"))}
     assert max(found[name] for name in shown) < 1e-10, found
     for name in {"momentum", "weight_decay"} & set(changes):
-        other = replay(config.changed(**{name: 0.0}), twin_draw(one), twin_orders(one))
+        other = replay(config.changed(**{name: 0.0}), vectors_of(one), orders_of(one))
         assert farthest(other, *curves)["forget_loss"] > 1e-3
 
 
 def test_a_schedule_of_rules_passes_over(experiment: Callable[..., Experiment]) -> None:
     one = experiment(pretrain=f"sam-{RADIUS}:15, sgd", pretrain_epochs=25)
-    found = replay(theory_config(one.config), twin_draw(one), twin_orders(one)).pretrain
+    found = replay(theory_config(one.config), vectors_of(one), orders_of(one)).pretrain
     learned = coefficient_observer(one.initial(), one.images, one.split)(train_original(one).network)
     for name in ("zeta_retain", "zeta_forget", "zeta_retain_oppose"):
         assert learned[name] == pytest.approx(found[name][0, -1], abs=1e-10)
-    plain = replay(theory_config(replace(one.config, pretrain="sgd")), twin_draw(one), twin_orders(one)).pretrain
+    plain = replay(theory_config(replace(one.config, pretrain="sgd")), vectors_of(one), orders_of(one)).pretrain
     assert abs(plain["zeta_retain"][0, -1] - learned["zeta_retain"]) > 1e-3
 
 
@@ -153,7 +153,7 @@ def test_sharp_minmax_over_whole_neurons_coincides_with_its_twin(experiment: Cal
     retain = Sam(RADIUS, part="retain", scope=Scope([~mask[0]]))
     rule = Branches(retain, Sam(RADIUS, part="forget", sharpness=-1, scope=Scope(mask)))
     config = theory_config(one.config).at_radius(RADIUS).changed(unlearn="minmax", mask_refresh=0, checkpoint_every=1)
-    found = farthest(replay(config, twin_draw(one), twin_orders(one)), *watch(one, rule))
+    found = farthest(replay(config, vectors_of(one), orders_of(one)), *watch(one, rule))
     assert max(found.values()) < 1e-10, found
 
 
@@ -161,7 +161,7 @@ def test_a_float32_network_stays_within_single_precision_of_its_twin(experiment:
     """2e-4 is a hundred times the rounding of one step: a ReLU that switches a step earlier costs that much."""
     one = experiment(precision="fp32")
     config = replace(theory_config(one.config), checkpoint_every=1)
-    found = farthest(replay(config, twin_draw(one), twin_orders(one)), *watch(one))
+    found = farthest(replay(config, vectors_of(one), orders_of(one)), *watch(one))
     smooth = {name: gap for name, gap in found.items() if not name.startswith("active") and "error" not in name}
     assert 1e-9 < max(smooth.values()) < 2e-4, smooth
 
@@ -169,7 +169,7 @@ def test_a_float32_network_stays_within_single_precision_of_its_twin(experiment:
 def test_the_twin_needs_no_training(experiment: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("empirical.runs.stages.fit", None)
     one = experiment()
-    found = twin(one)
+    found = on_own_data(one)
     assert found.epochs[-1] == one.config.epochs
     assert np.isfinite(found.metrics["test_error"]).all()
     assert np.isnan(found.retrained["test_error"]).all()
@@ -178,7 +178,7 @@ def test_the_twin_needs_no_training(experiment: Callable[..., Experiment], monke
 def test_another_batch_order_leaves_the_twin(experiment: Callable[..., Experiment]) -> None:
     one, other = experiment(), experiment(unlearn_seed=1)
     config = replace(theory_config(one.config), checkpoint_every=1)
-    found = farthest(replay(config, twin_draw(one), twin_orders(other)), *watch(one))
+    found = farthest(replay(config, vectors_of(one), orders_of(other)), *watch(one))
     assert found["forget_loss"] > 1e-3
 
 
@@ -227,7 +227,7 @@ def test_a_draw_that_is_not_the_configs_is_refused(experiment: Callable[..., Exp
     one = experiment(dataset_options=f"{PATCHES}repeated")
     (name,) = changes
     with pytest.raises(ConfigError, match=name):
-        replay(theory_config(one.config).changed(**changes), twin_draw(one), twin_orders(one))
+        replay(theory_config(one.config).changed(**changes), vectors_of(one), orders_of(one))
 
 
 VECTORS = {"phi": np.eye(4)[0], "xi": np.eye(4)[1:], "w0": np.ones((2, 4)), "y": np.array([1.0, -1.0, 1.0])}
@@ -260,7 +260,7 @@ def test_the_exact_test_error_is_the_networks_on_a_large_test_set(
 ) -> None:
     one = experiment(dataset_options=BASE.dataset_options.replace("n_test=50", "n_test=20000") + more, lr=0.08,
                      pretrain_lr=0.08, epochs=5)  # fmt: skip
-    exact = twin(one).pretrain["test_error"][0, -1]
+    exact = on_own_data(one).pretrain["test_error"][0, -1]
     measured = 1 - accuracy(train_original(one).network, one.images.test_images, one.images.test_labels)
     assert 0.05 < measured < 0.45
     assert measured == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 20_000) ** 0.5)

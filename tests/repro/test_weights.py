@@ -12,15 +12,15 @@ import pytest
 from empirical.settings.run_config import RunConfig
 from empirical.studies.compare import check_study, diff_runs
 from repro.base.errors import ConfigError, IntegrityError
-from repro.records.damage import collected
+from repro.base.files import collected
 from repro.records.identity import plain
 from repro.records.lists import RunList
-from repro.records.pack import PackedStore, packed_with, write_pack
+from repro.records.publish import with_published, write_published
+from repro.records.published import Published, PublishedStudy
 from repro.records.record import Record
+from repro.records.stages import two_weights
 from repro.records.store import Store
-from repro.records.weights import two_weights
 from repro.statistics.effects import paired_effects
-from repro.study.published import Published
 from repro.study.study import Study
 from tests.repro.test_effects import run as effect_row
 
@@ -52,7 +52,7 @@ def test_the_line_names_the_stage_its_checksums_the_runs_and_the_remedy() -> Non
 
 def test_a_study_names_such_runs_and_leaves_them_out(store: Store) -> None:
     runs = [saved(store, record) for record in BOTH]
-    store.write_list("mine", RunList(tuple(one.run_id for one in runs)))
+    store.lists.put("mine", RunList(tuple(one.run_id for one in runs)))
     study = Study("mine")
     with collected() as lines:
         found = study.records(study.source(store, Published([])))
@@ -62,7 +62,7 @@ def test_a_study_names_such_runs_and_leaves_them_out(store: Store) -> None:
 
 def test_they_are_named_by_verify_in_a_store_and_in_a_pack(store: Store, tmp_path: Path) -> None:
     runs = [saved(store, record) for record in BOTH]
-    packed = PackedStore(write_pack(runs, tmp_path / "study.parquet"))
+    packed = PublishedStudy(write_published(runs, tmp_path / "study.parquet"))
     for reader in (store, packed):
         assert [IDS["pretrain"] in line for line in reader.verify()] == [True]
 
@@ -71,11 +71,11 @@ def test_they_are_not_packed_together(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "study.parquet"
     runs = [saved(store, record) for record in BOTH]
     with pytest.raises(IntegrityError, match=IDS["pretrain"]):
-        packed_with(path, runs)
-    write_pack([runs[0]], path)
+        with_published(path, runs)
+    write_published([runs[0]], path)
     with pytest.raises(IntegrityError, match=IDS["pretrain"]):
-        packed_with(path, [runs[1]])
-    assert packed_with(path, [runs[0], runs[2]])
+        with_published(path, [runs[1]])
+    assert with_published(path, [runs[0], runs[2]])
 
 
 def measured(name: str, **more: Any) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def test_two_trainings_are_no_row_together_though_their_accuracies_agree(
         saved(store, network(1, **measured(name, **{name: 0.5}), **one))
         for name, one in (("mia", before), ("hessian", new))
     )
-    (record,) = packed_with(write_pack([first], tmp_path / "study.parquet"), [second])
+    (record,) = with_published(write_published([first], tmp_path / "study.parquet"), [second])
     assert set(record.result["evaluations"]) == ({"mia", "hessian"} if joined else {"hessian"})
     assert ("mia" in record.result) == joined
 
@@ -166,6 +166,8 @@ class TestParts:
         folder = store.root / "runs" / plain_run.run_id
         (folder / "evaluations.json").write_text(json.dumps({"mia": part}))
         assert store.load(plain_run.run_id).result["mia"] == 0.1
-        store.attach(plain_run.run_id, {"other": store.save_evaluation({"metric": "other"}, result={"x": 1}).run_id})
+        store.add_evaluations(
+            plain_run.run_id, {"other": store.save_evaluation({"metric": "other"}, result={"x": 1}).run_id}
+        )
         (folder / "evaluations.json").unlink()
         assert {"mia", "x"} <= set(store.load(plain_run.run_id).result)

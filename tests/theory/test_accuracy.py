@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import theory.checks.accuracy as accuracy
-from repro.records.pack import PackedStore
+from repro.records.published import PublishedStudy
 from theory.checks.accuracy import random_settings, run_accuracy
 from theory.config import TheoryConfig
 from theory.engine import simulate
@@ -44,7 +44,7 @@ def test_random_settings_are_valid_and_the_same_each_time():
 
 
 def test_the_committed_means_over_twenty_seeds_are_off_by_at_most_a_thousandth():
-    (record,) = PackedStore(PACK).records(accuracy.KIND)
+    (record,) = PublishedStudy(PACK).records(accuracy.KIND)
     rows = rows_of(record)
     assert sum(row["drawn"] for row in rows) == accuracy.RANDOM
     assert len(rows) == accuracy.RANDOM + len(accuracy.SETTINGS)

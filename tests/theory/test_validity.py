@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import theory.checks.validity as validity
-from repro.records.pack import readers
+from repro.records.published import readers
 from repro.records.record import read_records
 from theory.checks.trust import LEVEL, MODELS, QUANTITIES, ErrorModel, Feature, stage_features, with_intervals
 from theory.config import TheoryConfig

@@ -9,11 +9,11 @@ import numpy as np
 
 from repro.base.errors import ConfigError
 from repro.base.settings import choose, nearest
+from repro.records.columns import write_table
 from repro.records.identity import plain
 from repro.records.provenance import collect
 from repro.records.record import Record
 from repro.records.store import Store
-from repro.records.tables import write_table
 from theory.claims.comparison import until_forgotten
 from theory.claims.trajectories import run_settings
 from theory.config import SweepConfig, TheoryConfig, default_clock, fixed_clock, grouped

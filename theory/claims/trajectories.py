@@ -20,7 +20,7 @@ from repro.records.identity import run_id
 from repro.records.leases import in_turn
 from repro.records.provenance import collect
 from repro.records.record import Record
-from repro.records.store import CELLS, Store
+from repro.records.store import SHARED, Store
 from theory.config import TheoryConfig, grouped
 from theory.engine import Trajectory, simulate_many
 from theory.measures.metrics import metric_names
@@ -43,7 +43,7 @@ def setting_id(setting: TheoryConfig, oracle: bool) -> str:
 
 def trajectory_store(store: Store) -> Store:
     """Return the store of trajectories inside a store."""
-    return Store(store.root / CELLS)
+    return Store(store.root / SHARED)
 
 
 def run_settings(

@@ -14,7 +14,7 @@ from figures.catalogue import FIGURES
 from figures.drawing.drawing import Drawing
 from figures.drawing.files import draw, latex, markdown
 from repro.base.errors import ConfigError, IntegrityError
-from repro.records.damage import collected
+from repro.base.files import collected
 from repro.records.lists import RunList
 from repro.records.record import Record
 from repro.records.store import Store
@@ -88,7 +88,7 @@ def test_a_draft_of_other_records_does_not_make_the_old_numbers_new(run: Callabl
         found = Store(tmp_path / f"{tow}")
         made = (run(seed=seed, number={"tow": tow}) for seed in range(2))
         runs = [found.save(one.kind, one.config, result=one.result).run_id for one in made]
-        found.write_list("cifar10", RunList(tuple(runs)))
+        found.lists.put("cifar10", RunList(tuple(runs)))
         return found
 
     drawn = lambda: set(pd.read_csv(tmp_path / "fig-tow.csv")["mean"].dropna())  # noqa: E731

@@ -28,7 +28,7 @@ from figures.report.plots import (
 from figures.report.report import MOST_RUNS, _card, _first, _shown_runs, packed, packed_file, picture
 from figures.tables.beside import agreement
 from figures.tables.records import Records, Studies
-from repro.records.pack import PackedStore
+from repro.records.published import PublishedStudy
 from repro.records.record import Record
 from repro.records.store import Store
 from tests.figures.conftest import studies_in
@@ -79,7 +79,7 @@ def test_a_newcomer_is_told_what_ran_here_and_what_is_published(
     assert cells != runs
     own = summary(studies_in(golden), tmp_path / "page")[0]
     assert own == f"Ran here: {cells} theory settings, {runs} network runs; 0 published records beside them."
-    published = {record.run_id for path in PACKS for record in PackedStore(path).records()}
+    published = {record.run_id for path in PACKS for record in PublishedStudy(path).records()}
     said = f"Ran here: 0 theory settings, 0 network runs; {len(published)} published"
     assert summary(committed, tmp_path / "page")[0].startswith(said)
 

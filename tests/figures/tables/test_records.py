@@ -10,9 +10,9 @@ import pytest
 from figures.tables.records import Mixed, Records, Studies, measured
 from figures.tables.runs import study_runs, unlearn_table
 from repro.records.lists import RunList
+from repro.records.published import Published
 from repro.records.record import Record
 from repro.records.store import Store
-from repro.study.published import Published
 from repro.study.study import LOOSE, Study
 from repro.study.table import current, has_number
 
@@ -86,7 +86,7 @@ def test_a_study_that_went_on_after_a_setting_was_added_is_still_one_study(run: 
 def test_a_figure_is_handed_the_runs_of_the_study_it_names_and_no_other(store: Store) -> None:
     made = {name: store.save("unlearn", {"study": name}, result={}).run_id for name in ("one", "one-alpha", "other")}
     for name, run_id in made.items():
-        store.write_list(name, RunList((run_id,)))
+        store.lists.put(name, RunList((run_id,)))
     studies = Studies(store, Published([]))
     assert [record.run_id for record in studies.of("one").all] == [made["one"]], "a dash in a name means nothing"
     both = studies.of("one", "other")
@@ -99,7 +99,7 @@ def test_a_study_that_is_asked_for_takes_the_place_of_recipes_and_not_of_the_the
     mine = store.save("unlearn", {"a": 1}, result={}).run_id
     sweep = store.save("theory_sweep", {"sweep": "phase"}, result={"sweep": "phase", "boundaries": []}).run_id
     loose = store.save("theory", {"d": 1}, result={"seeds": [], "epochs": [], "final": {}}).run_id
-    store.write_list("mine", RunList((mine,)))
+    store.lists.put("mine", RunList((mine,)))
     instead = Studies(store, Published([]), [Study("mine")])
     assert [part.study for part in instead.of("cifar10", "cifar10-alpha", "sweeps").parts] == ["mine", "sweeps"]
     assert [record.run_id for record in instead.of("sweeps").all] == [sweep]
@@ -111,7 +111,7 @@ def test_a_study_that_is_asked_for_takes_the_place_of_recipes_and_not_of_the_the
 
 def test_what_a_study_of_the_store_lacks_is_said(store: Store) -> None:
     run = store.save("unlearn", {"a": 1}, result={}).run_id
-    store.write_list("digits", RunList((run, "b" * 16)))
+    store.lists.put("digits", RunList((run, "b" * 16)))
     records = Studies(store, Published([])).of("digits")
     assert records.said == "Study digits, local records, 1 of 2 runs missing."
     assert records.missing == ("1 of 2 runs of study digits: repro study run recipes/digits.toml",)

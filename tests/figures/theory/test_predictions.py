@@ -25,7 +25,7 @@ from figures.theory.predictions import (
     outcomes,
     rows,
 )
-from repro.records.pack import PackedStore
+from repro.records.published import PublishedStudy
 from repro.records.record import Record
 from repro.statistics.answers import OPEN, OPPOSITE, YES
 
@@ -50,7 +50,7 @@ def unlearned(run: Make) -> Make:
 
 
 def theory() -> Records:
-    return Records(PackedStore(ROOT / "results" / "expectations.parquet").records())
+    return Records(PublishedStudy(ROOT / "results" / "expectations.parquet").records())
 
 
 def test_every_predicted_sign_is_that_of_the_committed_sweep_with_its_whole_interval() -> None:

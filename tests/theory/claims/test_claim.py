@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import t
 
 from repro.base.errors import ConfigError
-from repro.records.pack import PackedStore
+from repro.records.published import PublishedStudy
 from repro.records.store import Store
 from tests.theory.claims.synthetic import sides
 from theory.claims import claim as claims
@@ -20,7 +20,7 @@ from theory.stats import NOTHING, Estimate, mean_interval, simultaneous
 QUICK = "lemma-3.1-activation"
 ROOT = Path(__file__).parents[3]
 PUBLISHED = cache(lambda: [record for name in ("claims", "measurements")
-                           for record in PackedStore(ROOT / "results" / f"{name}.parquet").records()])  # fmt: skip
+                           for record in PublishedStudy(ROOT / "results" / f"{name}.parquet").records()])  # fmt: skip
 CONFIG = ClaimConfig(claim="x", seeds=40)
 IN, OUT, WIDE = Estimate(0.0, -0.1, 0.1), Estimate(2.0, 1.9, 2.1), Estimate(0.9, 0.5, 1.3)
 

@@ -1,6 +1,6 @@
 """Recipes and records that come with the toolkit, and the folders of a user's own, which are outside of it.
 
-A checkout has `recipes/` and `results/` at its top; an installed package carries the same files in `repro/shipped/`,
+A checkout has `recipes/` and `results/` at its top; an installed package carries the same files in `repro/bundled/`,
 with a list of their names that is written when the wheel is built.
 """
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 from repro.base.errors import MissingDataError
 
-PACKAGE = Path(__file__).parents[1] / "shipped"
+PACKAGE = Path(__file__).parents[1] / "bundled"
 CHECKOUT = Path(__file__).parents[2]
 LIST = "contents.txt"
 
 
-def shipped(name: str) -> Path:
+def bundled(name: str) -> Path:
     """Return the folder `recipes` or `results` that belongs to this code.
 
     Raises:
@@ -31,7 +31,7 @@ def shipped(name: str) -> Path:
 
 
 def _lost(folder: Path) -> str:
-    """Return the first file that is missing from a shipped folder; empty if none is."""
+    """Return the first file that is missing from a folder of the toolkit; empty if none is."""
     if not folder.is_dir():
         return "*"
     listed = folder / LIST
@@ -41,20 +41,20 @@ def _lost(folder: Path) -> str:
     return next((name for name in names if not any(folder.glob(name))), "")
 
 
-def packs() -> list[Path]:
+def published_files() -> list[Path]:
     """Return the files of all published studies: first those in `results/` of the working directory."""
-    committed = shipped("results")
+    own = bundled("results")
     here = Path("results")
-    mine = [] if here.resolve() == committed.resolve() else sorted(here.glob("*.parquet"))
-    return mine + sorted(committed.glob("*.parquet"))
+    mine = [] if here.resolve() == own.resolve() else sorted(here.glob("*.parquet"))
+    return mine + sorted(own.glob("*.parquet"))
 
 
 def recipe_file(path: str | Path) -> Path:
-    """Return a recipe: the file of that path, else the shipped one of that name (`digits`, `recipes/digits.toml`)."""
+    """Return a recipe: the file of that path, else the toolkit's of that name (`digits`, `recipes/digits.toml`)."""
     path = Path(path)
     if path.is_file() or path.parent not in (Path(), Path("recipes")):
         return path
-    known = shipped("recipes") / path.with_suffix(".toml").name
+    known = bundled("recipes") / path.with_suffix(".toml").name
     return known if known.is_file() else path
 
 

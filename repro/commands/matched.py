@@ -1,6 +1,7 @@
-"""The theory at a network's own setting, and on its very data: the bridge between packages that do not know each other.
+"""Matched theory: the exact theory at a network's own setting, or on its own data, weights and batches.
 
-Values pass over it: settings, vectors, labels and the order of the batches.
+The packages `theory` and `empirical` do not know each other. Only values pass between them here: settings, vectors,
+labels and the order of the batches.
 """
 
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ def departures(config: RunConfig) -> list[str]:
         found.append(f"lr = {config.lr} after pretrain_lr = {config.pretrain_lr}")
     if config.precision == "bf16":
         found.append("precision = bf16")
-    known = all(parse_rule(leg).name in ("sgd", "sam") for leg, _ in pretrain_legs(config))
+    known = all(parse_rule(label).name in ("sgd", "sam") for label, _ in pretrain_phases(config))
     found += [] if known else [f"pretrain = {config.pretrain}"]
     found += [] if parse_rule(config.rule).name in RULES else [f"rule = {config.rule}"]
     if data.noise != "gaussian":
@@ -74,14 +75,14 @@ def theory_config(config: RunConfig, *, seeds: int = 1) -> TheoryConfig:
     plain = plain.at_radius(parse_rule(config.rule).rho)
     if config.pretrain == "sgd":
         return plain
-    *early, (last, _) = pretrain_legs(config)
+    *early, (last, _) = pretrain_phases(config)
     if not early:
         return plain.at_radius(plain.rho, parse_rule(last).rho).changed(pretrain="sam")
-    legs = [f"{_in_units(leg, plain.rho_th)}:{epochs}" for leg, epochs in early]
-    return plain.changed(pretrain=", ".join([*legs, _in_units(last, plain.rho_th)]))
+    phases = [f"{_in_units(label, plain.rho_th)}:{epochs}" for label, epochs in early]
+    return plain.changed(pretrain=", ".join([*phases, _in_units(last, plain.rho_th)]))
 
 
-def pretrain_legs(config: RunConfig) -> list[tuple[str, int]]:
+def pretrain_phases(config: RunConfig) -> list[tuple[str, int]]:
     """Return the rules of a run's pretraining in order, each with its epochs."""
     return parse_rule_schedule(config.pretrain, config.pretrain_epochs, "pretrain")
 
@@ -102,7 +103,7 @@ def forgotten(config: RunConfig) -> int:
     return max(1, round(config.forget_fraction * data_of(config).n))
 
 
-def twin(experiment: Experiment) -> Trajectory:
+def on_own_data(experiment: Experiment) -> Trajectory:
     """Return the exact theory on the data, the initial weights and the batches of a network, which need not be trained.
 
     Raises:
@@ -110,14 +111,14 @@ def twin(experiment: Experiment) -> Trajectory:
     """
     config = experiment.config
     setting = theory_config(config)
-    return replay(setting, twin_draw(experiment), twin_orders(experiment))
+    return replay(setting, vectors_of(experiment), orders_of(experiment))
 
 
-def twin_draw(experiment: Experiment) -> Draw:
+def vectors_of(experiment: Experiment) -> Draw:
     """Return the vectors of a network's data and initial weights: retain samples first, neurons of sign +1 first."""
     model = experiment.initial().model
     if not isinstance(model, PatchCNN):
-        raise ConfigError(f"model = {experiment.config.model}: must be patch-cnn to have a twin")
+        raise ConfigError(f"model = {experiment.config.model}: must be patch-cnn for the theory on its data")
     images, rows = experiment.images, _order(experiment)
     patches = model.patches(images.train_images.double())[rows].numpy()
     labels = 2.0 * images.train_labels.numpy()[rows] - 1.0
@@ -129,8 +130,8 @@ def twin_draw(experiment: Experiment) -> Draw:
     return Draw.from_vectors(phi, noise[:, 0], weights, labels, noise_patches=noise.shape[1], **sizes)
 
 
-def twin_orders(experiment: Experiment) -> Orders:
-    """Return the batches that a network reads in pretraining and in unlearning, in the indices of its twin's draw."""
+def orders_of(experiment: Experiment) -> Orders:
+    """Return the batches that a network reads in pretraining and in unlearning, in the indices of `vectors_of`."""
     config, images, split = experiment.config, experiment.images, experiment.split
     everything, _ = train_rows(config, images.train_labels.numpy())
     device = experiment.resources.device
@@ -146,7 +147,7 @@ def _order(experiment: Experiment) -> np.ndarray:
 
 
 def _batches(method: Method, sets: Sets, seed: int, place: np.ndarray) -> np.ndarray:
-    """Return the rows of every step of a stage as places in the draw, shape `(steps, width)`, filled up with n."""
+    """Return the rows of every step of a stage as places in the vectors, shape `(steps, width)`, filled up with n."""
     steps = [place[rows] for rows in _steps(method, sets, seed)]
     width = max(map(len, steps))
     return np.array([np.pad(rows, (0, width - len(rows)), constant_values=len(place)) for rows in steps])

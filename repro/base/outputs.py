@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from repro.base.errors import ConfigError
+from repro.base.files import read_bytes, replace_file
 from repro.base.settings import file_name
-from repro.records.folder import read_bytes, replace_file
 
 LIST = "written-by-repro.sha256"  # a line per file, as `sha256sum --check` reads it
-FORMULA = ("=", "+", "-", "@", "\t")  # what a spreadsheet runs a text cell for
+FORMULA = ("=", "+", "-", "@", "\t")  # with which a text begins that a spreadsheet runs
 
 
 def write_outputs(folder: Path, files: Mapping[str, bytes], *, force: bool = False) -> list[Path]:
@@ -60,11 +60,11 @@ def csv_bytes(table: Any, **options: Any) -> bytes:
     return safe.to_csv(index=False, **options).encode()
 
 
-def _as_text(cell: Any) -> Any:
-    if not isinstance(cell, str):
-        return cell
-    cell = cell.replace("\r", " ")  # pandas does not quote it: a new row would begin
-    return f"'{cell}" if cell.startswith(FORMULA) and not _is_number(cell) else cell
+def _as_text(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\r", " ")  # pandas does not quote it: a new row would begin
+    return f"'{value}" if value.startswith(FORMULA) and not _is_number(value) else value
 
 
 def _is_number(text: str) -> bool:

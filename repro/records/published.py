@@ -1,4 +1,4 @@
-"""Published studies: a Parquet file of plain columns with a row per run, and an archive of arrays beside it.
+"""Published studies: a Parquet file of plain columns with a row per run, and an archive of its arrays.
 
     results/<study>.parquet    run_id, kind, status, schema, identity; config.*, result.*, provenance.* (see `columns`)
     results/<study>.npz        <hash>.npy and <hash>.jsonl: arrays and per-epoch rows, which several runs may share
@@ -12,25 +12,24 @@ not name it, it compares row by row. What does not match is named and skipped, n
 import hashlib
 import io
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
-from functools import lru_cache, partial
+from collections.abc import Collection, Iterable, Iterator
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro.base.errors import IntegrityError
-from repro.base.settings import file_name
-from repro.records.columns import Row, flat, from_arrow, nested, read_json, to_arrow
-from repro.records.damage import name_damage
-from repro.records.folder import read_bytes, record_fault, stamp
+from repro.base.files import name_damage, read_bytes, stamp
+from repro.base.outputs import is_as_written
+from repro.base.places import published_files
+from repro.records.columns import Row, from_arrow, nested, read_json
+from repro.records.folder import record_fault
 from repro.records.identity import SCHEMA
 from repro.records.index import Head, head_of
-from repro.records.old_pack import COLUMNS, old_rows
-from repro.records.outputs import is_as_written, remove_output, write_outputs
-from repro.records.record import EPOCHS, Content, Reader, Record, unreadable
-from repro.records.shipped import packs
+from repro.records.lists import RunList, published_lists
+from repro.records.old_published import COLUMNS, old_rows
+from repro.records.record import Reader, Record, unreadable
+from repro.records.stages import two_weights
 from repro.records.store import Store
-from repro.records.weights import known_weights, require_one_set, two_weights
 
 if TYPE_CHECKING:
     from zipfile import ZipFile
@@ -40,63 +39,15 @@ PARTS = ("config", "result", "provenance")
 SAID = ("provenance.study", "provenance.finished")  # what a listing shows of a run besides its `HEAD`
 FILES, HASHES = "files", "file_hashes"  # of a row: names and hashes of its files in the archive
 MANIFEST = b"repro.rows"
-TIMED = ("seconds", "peak_memory")  # numbers that differ each time a run is computed
-NAMED = ("evaluations", "choice_details")  # these name what was measured; two copies of a run are merged
 SHORT = 16  # digits of a shortened hash
-PACKS = 64  # published files that are held in memory, by their content
+IN_MEMORY = 64  # published files, by their content
 
 
-def pack_path(name: str, folder: Path) -> Path:
-    """Return the file of a published study.
-
-    Raises:
-        ConfigError: for a path, or a name that a file system would not take.
-    """
-    return folder / f"{file_name('name', name)}.parquet"
-
-
-def write_pack(records: Iterable[Record], path: Path) -> Path:
-    """Publish records, ordered by run id: the same records give the same bytes.
-
-    Args:
-        records: the runs of one study.
-        path: the Parquet file, `results/<study>.parquet`; their arrays stand beside it.
-    """
-    import pyarrow.parquet as pq
-
-    records = sorted(records, key=lambda record: record.run_id)
-    members: dict[str, bytes] = {}
-    table = to_arrow([_row(record, members) for record in records])
-    rows = from_arrow(table)  # as they will be read back: arrow may hold a whole number as a float
-    hashes = [_sha(row) for row in rows]
-    listed = {record.run_id: sha[:SHORT] for record, sha in zip(records, hashes, strict=True)}
-    table = table.append_column("sha256", [hashes]).replace_schema_metadata({MANIFEST: json.dumps(listed)})
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    archive = path.with_suffix(".npz")
-    files = {archive.name: _archived(members)} if members else {}  # first: it also holds the files of rows that stay
-    write_outputs(path.parent, files | {path.name: buffer.getvalue()}, force=True)
-    if not members:
-        remove_output(archive)
-    return path
-
-
-def _row(record: Record, members: dict[str, bytes]) -> Row:
-    """Return a record as a row, and add its files to `members` of the archive."""
-    row: Row = {name: getattr(record, name) for name in HEAD}
-    row["identity"] = json.dumps(record.identity, sort_keys=True)
-    row |= flat({name: getattr(record, name) for name in PARTS})
-    contents = _contents(record)
-    hashes = {name: hashlib.sha256(content).hexdigest()[:SHORT] for name, content in contents.items()}
-    members |= {_place(name, hashes[name]): content for name, content in contents.items()}
-    return row | ({FILES: list(hashes), HASHES: list(hashes.values())} if hashes else {})
-
-
-def _place(name: str, sha: str) -> str:
+def member_name(name: str, sha: str) -> str:
     return f"{sha}.{name.rpartition('.')[2]}"
 
 
-def _sha(row: Row) -> str:
+def sha_of_row(row: Row) -> str:
     """Return the hash over the values of a row.
 
     Raises:
@@ -106,89 +57,7 @@ def _sha(row: Row) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
-def _contents(record: Record) -> dict[str, bytes]:
-    """Return the files of a run: one per array, and one of its per-epoch rows."""
-    import numpy as np
-
-    found: dict[str, bytes] = {}
-    for name, array in sorted(record.arrays().items()):
-        buffer = io.BytesIO()
-        np.lib.format.write_array(buffer, np.asarray(array), allow_pickle=False)
-        found[f"{name}.npy"] = buffer.getvalue()
-    epochs = record.read(EPOCHS)
-    return found | ({EPOCHS: epochs} if epochs else {})
-
-
-def _archived(members: Mapping[str, bytes]) -> bytes:
-    from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
-
-    buffer = io.BytesIO()
-    with ZipFile(buffer, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(ZipInfo(name), content, ZIP_DEFLATED)
-    return buffer.getvalue()
-
-
-def packed_with(path: Path, records: Iterable[Record], *, attach: bool = True) -> list[Record]:
-    """Return new records and those already published, so that a study that continues in another store loses none.
-
-    Two copies of a run from one training are merged. Of two trainings, the one with more evaluations is taken, or the
-    new one if they have equally many: a row never mixes trainings. Runs of an older schema stay too.
-
-    Args:
-        path: the published file; it need not exist.
-        records: the new records.
-        attach: take their arrays and per-epoch rows; those already published stay.
-
-    Raises:
-        IntegrityError: if the published file is damaged, or runs stand on two sets of weights of one stage.
-    """
-    require_one_set(records := list(records), "nothing is published")
-    new = [record if attach else replace(record, files={}) for record in records]
-    if not path.exists():
-        return new
-    whole, faults = PackedStore(path).checked(trusting=False)  # they are written with new hashes
-    if faults:
-        raise IntegrityError(f"{faults[0]}; restore the file from version control, or remove it to publish anew")
-    found = {record.run_id: record for record in whole}
-    for record in new:
-        before = found.get(record.run_id, record)
-        if before is not record and _one_training(before, record):
-            found[record.run_id] = _with_both(before, record)
-        elif _measured(record) >= _measured(before):
-            found[record.run_id] = record
-    require_one_set(found.values(), f"nothing is published in {path.name}")
-    return list(found.values())
-
-
-def _measured(record: Record) -> int:
-    return len(record.result.get("evaluations", ()))
-
-
-def _one_training(before: Record, new: Record) -> bool:
-    """Return whether two copies of a run come from one training: they state the same checksums of its weights.
-
-    If neither states any, all numbers of both must agree, except for times; a few accuracies may agree by chance.
-    """
-    settings = [{**record.config, "metrics": ()} for record in (before, new)]
-    weights = [dict(known_weights(record.result.get("parents") or {})) for record in (before, new)]
-    if before.status != new.status or settings[0] != settings[1] or weights[0] != weights[1]:
-        return False
-    shared = (name for name in before.result.keys() & new.result.keys() if not name.startswith(TIMED))
-    alike = (before.result[name] == new.result[name] for name in shared if name not in NAMED)
-    return bool(weights[0]) or all(alike)
-
-
-def _with_both(before: Record, new: Record) -> Record:
-    """Return a run with the evaluations and files of two copies; where both have one, the new one."""
-    result = before.result | new.result
-    measured = before.result.get("evaluations", {}) | new.result.get("evaluations", {})
-    there: dict[str, Content] = {f"before-{name}" if name.endswith(".npz") else name: content
-                                 for name, content in before.files.items()}  # fmt: skip
-    return replace(new, result=result | ({"evaluations": measured} if measured else {}), files=there | {**new.files})
-
-
-class PackedStore:
+class PublishedStudy:
     """The runs of one published study, read like a store.
 
     Args:
@@ -268,7 +137,7 @@ class PackedStore:
             raise _unreadable(self.path) from error
 
 
-@lru_cache(maxsize=PACKS)
+@lru_cache(maxsize=IN_MEMORY)
 def _opened(path: Path, data: bytes) -> Any:
     """Return a published study as an open Parquet file."""
     import pyarrow as pa
@@ -284,7 +153,7 @@ def _opened(path: Path, data: bytes) -> Any:
     return file
 
 
-@lru_cache(maxsize=PACKS)
+@lru_cache(maxsize=IN_MEMORY)
 def _read(path: Path, data: bytes, trusted: bool) -> tuple[tuple[Record, ...], tuple[str, ...]]:
     """Return the records of the whole rows of a published study, and a line for everything else."""
     found: dict[str, Record] = {}
@@ -323,7 +192,7 @@ def _rows(path: Path, file: Any, trusted: bool) -> Iterator[tuple[dict[str, Any]
         raise _unreadable(path) from error
     for row in rows:
         try:
-            fault = "" if trusted or _sha(row) == row.get("sha256") else "does not match its hash"
+            fault = "" if trusted or sha_of_row(row) == row.get("sha256") else "does not match its hash"
             parts = {} if fault else _parts(path, row)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             parts, fault = {}, f"unreadable ({str(error)[:80]})"
@@ -366,10 +235,10 @@ def _file_faults(record: Record) -> list[str]:
 
 
 def _member(path: Path, run: str, name: str, sha: str) -> bytes:
-    """Return a file of a run from the archive beside a study, compared with its hash."""
+    """Return a file of a run from the archive of a study, compared with its hash."""
     place = path.with_suffix(".npz")
     try:
-        content = _archive(place, stamp(str(place))).read(_place(name, sha))
+        content = _archive(place, stamp(str(place))).read(member_name(name, sha))
     except unreadable() as error:
         raise IntegrityError(f"{place.name}/{run}/{name}: unreadable ({str(error)[:80]})") from error
     if hashlib.sha256(content).hexdigest()[:SHORT] != sha:
@@ -385,6 +254,40 @@ def _archive(path: Path, _when: tuple[int, ...] | None) -> "ZipFile":
     return ZipFile(io.BytesIO(read_bytes(str(path))))
 
 
+class Published:
+    """Every published study, read like a store.
+
+    Args:
+        files: the files of records, those of the user first; by default all.
+    """
+
+    title = "published"
+
+    def __init__(self, files: Iterable[Path] | None = None) -> None:
+        self._files = list(published_files() if files is None else files)
+
+    @cached_property
+    def lists(self) -> dict[str, RunList]:
+        """The list of every study by its name; if two folders have one, the user's counts."""
+        found: dict[str, RunList] = {}
+        for folder in dict.fromkeys(path.parent for path in self._files):
+            found = published_lists(folder) | found
+        return found
+
+    def records_of(self, study: str, ids: Collection[str]) -> list[Record]:
+        """Return some runs of a study, ordered by id; of two copies, its own file's, else the one with more metrics."""
+        found: dict[str, tuple[tuple[bool, int], Record]] = {}
+        for path in self._files:
+            for record in PublishedStudy(path).records(ids=ids):
+                rank = path.stem == study, len(record.result.get("evaluations", ()))
+                if record.run_id not in found or rank > found[record.run_id][0]:
+                    found[record.run_id] = rank, record
+        return [found[one][1] for one in sorted(found)]
+
+
 def readers(store: Store, results: Path | None = None) -> list[Reader]:
     """Return every place to read records from: the user's own store first, then every published study."""
-    return [store, *(PackedStore(path) for path in (sorted(results.glob("*.parquet")) if results else packs()))]
+    return [
+        store,
+        *(PublishedStudy(path) for path in (sorted(results.glob("*.parquet")) if results else published_files())),
+    ]
