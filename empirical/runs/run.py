@@ -24,9 +24,9 @@ from repro.records.weights import same_weights
 
 
 def run(config: RunConfig, store: Store, runtime: Runtime | None = None, resources: Resources | None = None) -> Record:
-    """Return the record of a run: from the store if it is there, otherwise computed and kept.
+    """Return the record of a run: from the store if it is there, otherwise computed and stored.
 
-    A finished run that lacks a metric is measured, not trained, as long as the weights of its models are kept.
+    A finished run that lacks a metric is measured, not trained, as long as the weights of its models are stored.
 
     Args:
         config: what to run.
@@ -107,7 +107,7 @@ def _measure_and_record(config: RunConfig, experiment: Experiment, models: Model
         resources.runtime.kind, config, result=result, status="diverged" if diverged else "ok",
         epochs=rows, provenance=provenance, evaluations=evaluations,
     )  # fmt: skip
-    resources.store.checkpoints(models.unlearned.stage_id).clear()  # weights that are not kept had their end there
+    resources.store.checkpoints(models.unlearned.stage_id).clear()  # weights that are not stored had their end there
     return record
 
 

@@ -48,8 +48,8 @@ def check_run(config: RunConfig) -> None:
     method, context = build_method(config), RuleContext(list, config.fidelity)
 
     def parts(schedule: str) -> set[str]:
-        legs = parse_rule_schedule(schedule, config.pretrain_epochs)
-        return {part for label, _ in legs for part in build_rule(label, context).parts}
+        rules = parse_rule_schedule(schedule, config.pretrain_epochs)
+        return {part for label, _ in rules for part in build_rule(label, context).parts}
 
     for field, schedule in {"pretrain": config.pretrain, "retrain": config.retrain_rule}.items():
         if parts(schedule) != {"all"}:
