@@ -63,8 +63,8 @@ class SubsetModels:
     def train(self) -> tuple[np.ndarray, np.ndarray]:
         """Return which images each model saw and which it classifies correctly, both `(subsets, n)` boolean.
 
-        A model that another process trains comes last. Results are remembered for the next call, because this one may end
-        with `Held`.
+        A model that another process trains comes last. Results are remembered for the next call, because this one may
+        end with `Held`.
         """
         labels, resources = self.resources.images(self.config.training()).train_labels, self.resources
         inside = draw_subsets(self.config, len(labels))
