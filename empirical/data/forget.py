@@ -60,7 +60,7 @@ class Candidates:
     Attributes:
         config: the run; it names the size and the class.
         labels: `(n,)` labels of all training images.
-        rows: row numbers that may be forgotten, ascending; `pool` is their older name, for users' packages.
+        rows: row numbers that may be forgotten, ascending; `pool`, their older name, works until 0.4.
         count: number of rows to forget.
         generator: orders ties and draws rows; its seed is the config's `forget_seed`, not the training seed.
         memorization: returns the memorization scores `(n,)`, estimated or imported.

@@ -111,7 +111,7 @@ def train_stage(
     log = fit(network, stage, resources.engine(stage.images), observe=observe, pauses=pauses)
     used = torch.cuda.max_memory_allocated(resources.device) if on_gpu else peak_memory()
     values = (log.seconds, log.gradient_evaluations, used, log.diverged_at, log.epochs, stage.mask_seconds, log.ran)
-    facts = dict(zip(FACTS, values, strict=True))
+    facts: dict[str, Any] = dict(zip(FACTS, values, strict=True))
     made = save(weights(network)) if resources.group.first else None
     if keep and made is not None:
         provenance = resources.provenance(**facts, resumed=log.resumed, seconds_preparing=log.seconds_preparing)

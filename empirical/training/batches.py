@@ -67,7 +67,7 @@ class Phase:
         return -(-len(lead) // lead.batch_size)
 
 
-Segment = Phase  # its older name, for users' packages
+Segment = Phase  # its older name, for users' packages; until 0.4
 
 
 @dataclass(frozen=True)
