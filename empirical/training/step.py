@@ -166,7 +166,7 @@ class Step:
         keep = stage.fidelity.forget_statistics == "keep"
         self.logits = Logits(network, stage.teacher, self.epoch, keep, stage.evaluated, stage.prepared)
         # Images on disk are cropped by the process that reads them; nothing else sees a whole image.
-        self.cropped = getattr(stage.images, "ahead", False)
+        self.augment = partial(stage.augment, cropped=getattr(stage.images, "ahead", False))
         self.fixed = network.device.type != "cpu"  # use operations that a CUDA graph can record
         self.ran: dict[str, int] = {}
         self.preparing = 0.0
@@ -278,8 +278,7 @@ class Step:
         return found
 
     def _prepare(self, examples: Examples) -> Examples:
-        augment = self.stage.augment
-        augmented = augment(examples.images, examples.draws, fixed=self.fixed, cropped=self.cropped)
+        augmented = self.augment(examples.images, examples.draws, fixed=self.fixed)
         return examples._replace(images=self.network.normalize(augmented))
 
     def _apply(self, rule: Rule, optimizer: torch.optim.Optimizer, grads: list[Tensor]) -> None:
