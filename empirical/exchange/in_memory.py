@@ -156,7 +156,7 @@ def unlearn(
         unlearn_seed=unlearn_seed, portable=portable, preset=preset, switches=switches,
     )  # fmt: skip
     check_run(config)
-    task = Task.read(model, retain, forget, device)
+    task = Task.from_examples(model, retain, forget, device)
     task.warn_of_poor_fit()
     return task.unlearned(config, progress=progress, on_epoch=on_epoch)
 
@@ -189,7 +189,7 @@ class Task:
     split: Split
 
     @classmethod
-    def read(cls, model: Model, retain: Any, forget: Any, device: str | torch.device | None = None) -> "Task":
+    def from_examples(cls, model: Model, retain: Any, forget: Any, device: str | torch.device | None = None) -> "Task":
         """Read the examples and copy the model.
 
         Raises:

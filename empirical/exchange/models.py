@@ -212,7 +212,7 @@ def model_card(
         "theirs.", "",
     ]  # fmt: skip
     loading = loading_lines(config, images, portable, list(hashes)[-1])
-    parts = [*head, *about, *loading, *_numbers(record, hashes), *_settings(config), *_files(hashes)]
+    parts = [*head, *about, *loading, *_number_lines(record, hashes), *_settings(config), *_hash_lines(hashes)]
     return "\n".join(parts) + "\n"
 
 
@@ -242,7 +242,7 @@ def loading_lines(config: RunConfig, images: ImageSet, portable: bool, role: str
     ]  # fmt: skip
 
 
-def _numbers(record: Record, hashes: Mapping[str, str]) -> list[str]:
+def _number_lines(record: Record, hashes: Mapping[str, str]) -> list[str]:
     lines = ["## Numbers", "", "Accuracies in [0, 1].", "", "| model | retain | forget | test |", "|---|---|---|---|"]
     for role in hashes:
         prefix = "" if role == "unlearned" else f"{role}_"
@@ -263,5 +263,5 @@ def _settings(config: RunConfig) -> list[str]:
     return ["## Recipe", "", f"Seeds: {seeds}.", "", "| setting | value |", "|---|---|", *rows, ""]
 
 
-def _files(hashes: Mapping[str, str]) -> list[str]:
+def _hash_lines(hashes: Mapping[str, str]) -> list[str]:
     return ["## Hashes", "", *(f"- `{role}.safetensors` sha256 {digest}" for role, digest in hashes.items())]

@@ -87,7 +87,7 @@ def divergence(reference: np.ndarray, model: np.ndarray, drawn: np.ndarray | Non
     low = np.minimum(*(sample.min(0) for sample in samples))
     width = np.maximum(*(sample.max(0) for sample in samples)) - low
     width[width == 0] = 1.0
-    p, q = (_shares((sample - low) / width, drawn) for sample in samples)
+    p, q = (_bin_shares((sample - low) / width, drawn) for sample in samples)
     return np.where(p > 0, p * np.log(np.maximum(p, FLOOR) / np.maximum(q, FLOOR)), 0.0).sum(-1)
 
 
@@ -146,7 +146,7 @@ def _shares_in_bins(sample: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return counts / np.maximum(counts.sum(0), 1)
 
 
-def _shares(scaled: np.ndarray, drawn: np.ndarray | None) -> np.ndarray:
+def _bin_shares(scaled: np.ndarray, drawn: np.ndarray | None) -> np.ndarray:
     """Return the share of each bin, `(..., images, bins)`."""
     hits = np.minimum((scaled * BINS).astype(int), BINS - 1)[..., None] == np.arange(BINS)
     if drawn is None:

@@ -40,17 +40,17 @@ class SubsetModels:
         Its arrays are `scores`, `errors` (n,), and `inside`, `correct` (subsets, n).
         """
         store = self.resources.store
-        if found := self._finished():
+        if found := self._known_estimate():
             return found
         inside, correct = self.train()
         with store.lease(f"{run_id(ESTIMATE, self.config)}-estimate"):
-            if found := self._finished():
+            if found := self._known_estimate():
                 return found
             result, arrays = summarize_subsets(inside, correct)
             provenance = self.resources.provenance()
             return store.save(ESTIMATE, self.config, result=result, arrays=arrays, provenance=provenance)
 
-    def _finished(self) -> Record | None:
+    def _known_estimate(self) -> Record | None:
         """Return the estimate from the store or a published study; one without a reliability is made again.
 
         With a published estimate a study can go on without the subset models, whose weights are not published.

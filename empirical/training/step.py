@@ -218,7 +218,7 @@ class Step:
         """Return a rule's gradient of a batch, and the losses of its first passes."""
         if self.parts == 1:
             return self._under(rule, lambda part: self.stage.method.loss(part, ready, self.logits))
-        shares = self._shares(ready, whole)
+        shares = self._shares_of_parts(ready, whole)
         if self.stage.recipe.perturbation == "global":
             return self._of_pieces(rule, shares)
         total, losses = [torch.zeros_like(weight) for weight in self.weights], []
@@ -263,7 +263,7 @@ class Step:
             yield
         self.stage.group.sum_(total)
 
-    def _shares(self, ready: Mapping[str, Examples], whole: Mapping[str, int]) -> list["Share"]:
+    def _shares_of_parts(self, ready: Mapping[str, Examples], whole: Mapping[str, int]) -> list["Share"]:
         """Return this process's parts of a batch: their examples, and their share of each stream's rows."""
         found = []
         places = {name: cut(whole[name], self.parts, self.own) for name in ready}
