@@ -190,7 +190,7 @@ def attack_coverage(repeats: int) -> list[dict[str, Any]]:
     One interval resamples the models alone, the other models and images; `needed` is the width that holds 95 % of the
     numbers themselves.
     """
-    from empirical.metrics.pooled import attack_rates, halves, likelihood_ratios
+    from empirical.metrics.pooled import attack_rates, divergence_of_halves, likelihood_ratios
     from repro.statistics.spread import draw_models_and_images, recentred
 
     def numbers(models: np.ndarray, images: np.ndarray, sides: tuple[Any, Any], each: np.ndarray) -> list[float]:
@@ -202,12 +202,12 @@ def attack_coverage(repeats: int) -> list[dict[str, Any]]:
     for draw in range(5 * repeats):
         unlearned, retrained = many_models(rng)
         sides = likelihood_ratios(unlearned, retrained)
-        value = numbers(np.arange(40), every, sides, halves(retrained, unlearned))
+        value = numbers(np.arange(40), every, sides, divergence_of_halves(retrained, unlearned))
         truth.append(value)
         if draw >= repeats:
             continue
         models, images = draw_models_and_images(40, 36, rng, repeats=100)
-        pairs = halves(retrained, unlearned, models[:, :20] // 2)
+        pairs = divergence_of_halves(retrained, unlearned, models[:, :20] // 2)
         samples = [[numbers(models[k], rows, sides, pairs[k]) for k, rows in enumerate(chosen)]
                    for chosen in (np.tile(every, (100, 1)), images)]  # fmt: skip
         found.append([[recentred(*pair) for pair in zip(value, np.transpose(one), strict=True)] for one in samples])

@@ -159,7 +159,7 @@ class Fidelity:
         """Return the optimizer of unlearning or retraining: the named optimizer, or the released code's (D1)."""
         return named if self.base_optimizer == "as-set" else self.base_optimizer
 
-    def retraining(self, pretraining: T) -> T:
+    def reference_recipe(self, pretraining: T) -> T:
         """Return the hyperparameters of the reference: the original's, or with D1's optimizer and D14's schedule."""
         recipe: Any = pretraining
         schedule = "multistep" if self.retrain_schedule == "multistep" else recipe.schedule

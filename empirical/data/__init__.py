@@ -1,4 +1,4 @@
-"""Data sets, their files, and the choice of the forget set.
+"""Data sets, their files, and which images are forgotten.
 
 images                        a data set as tensors
 builtin, files, folders, hub  where it comes from

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -60,7 +59,7 @@ class Candidates:
     Attributes:
         config: the run; it names the size and the class.
         labels: `(n,)` labels of all training images.
-        rows: row numbers that may be forgotten, ascending; `pool` is their older name, for users' packages.
+        rows: row numbers that may be forgotten, ascending; `pool`, their older name, works until 0.4.
         count: number of rows to forget.
         generator: orders ties and draws rows; its seed is the config's `forget_seed`, not the training seed.
         memorization: returns the memorization scores `(n,)`, estimated or imported.
@@ -116,17 +115,16 @@ def choose_forget(
     allowed = hold_out(labels, RELEASED_VALIDATION, config.seed)[0] if redrawn else train
     count = max(1, round(config.forget_fraction * len(train)))
     generator = np.random.default_rng(derive_seed(config.forget_seed, "forget"))
-    missing = partial(_no_file, config)
+
+    def missing() -> np.ndarray:
+        raise ConfigError(f"difficulty = {config.difficulty!r}: needs memorization scores or an index; give one")
+
     found = Candidates(config, labels, allowed, count, generator, memorization or missing, index or missing)
     what = "forget_index entry" if config.difficulty == "index" else f"forget set {config.difficulty}: row"
     forget = check_rows(load("forget_sets", config.difficulty)(found), allowed, len(labels), what=what)
     if not 0 < len(forget) < len(allowed):
         raise reject("forget_fraction", config.forget_fraction, "such that 1 to n - 1 images are forgotten")
     return Split(train, np.setdiff1d(allowed, forget), forget, validation)
-
-
-def _no_file(config: RunConfig) -> np.ndarray:
-    raise ConfigError(f"difficulty = {config.difficulty!r}: needs memorization scores or an index; neither was given")
 
 
 def random_rows(candidates: Candidates) -> np.ndarray:

@@ -67,7 +67,7 @@ def load_hub(options: dict[str, Any], runtime: Runtime, *, name: str) -> ImageSe
         raise MissingDataError(
             f"dataset hub:{name}: {'train' if not sides['train'] else 'test'} side not found; {ways}"
         )
-    train, test = (_concatenated(paths, chosen.size, name) for paths in sides.values())
+    train, test = (_decoded_side(paths, chosen.size, name) for paths in sides.values())
     classes = int(max(train[1].max(), test[1].max())) + 1
     return image_set(f"hub:{name}", (train, test), classes)
 
@@ -84,7 +84,7 @@ def fetch(name: str, folder: Path) -> None:
         raise MissingDataError(f"dataset hub:{name}: the download failed ({reason}); put its files there") from error
 
 
-def _concatenated(paths: list[Path], size: int, name: str) -> tuple[Tensor, Tensor]:
+def _decoded_side(paths: list[Path], size: int, name: str) -> tuple[Tensor, Tensor]:
     images, labels = [], []
     for path in paths:
         encoded, found = read_columns(path)

@@ -138,8 +138,8 @@ def _source(name: str, examples: Any) -> ExampleSource:
     if pairs and all(isinstance(one, Tensor | np.ndarray) and one.ndim in (1, 4) for one in examples):
         return ExampleSource([pair(examples, name)] if len(examples[0]) else [])
     if hasattr(examples, "__len__") and hasattr(examples, "__getitem__") and not isinstance(examples, Tensor):
-        items = (examples[place] for place in range(len(examples)))
-        return ExampleSource(_batches(name, items), examples)
+        every = (examples[place] for place in range(len(examples)))
+        return ExampleSource(_batches(name, every), examples)
     if not hasattr(examples, "__iter__") or isinstance(examples, str | Tensor):
         raise reject(name, type(examples).__name__, "a Dataset, a DataLoader, two tensors (x, y), or an iterable")
     return ExampleSource(_batches(name, examples))
@@ -158,12 +158,12 @@ def _rows(loader: DataLoader[Any]) -> list[int] | None:
     return list(range(size)) if every and len(sampler) == size else None  # type: ignore[arg-type]
 
 
-def _batches(name: str, items: Iterable[Any]) -> Iterator[Pair]:
+def _batches(name: str, examples: Iterable[Any]) -> Iterator[Pair]:
     """Yield batches of whatever yields examples or batches of them."""
     place = 0
     try:
-        for item in items:
-            image, label = pair(item, f"{name}[{place}]")
+        for example in examples:
+            image, label = pair(example, f"{name}[{place}]")
             if image.ndim == 3:
                 image, label = image[None], label.reshape(1)
             place += len(image)
@@ -178,25 +178,28 @@ def _is_picture(name: str) -> Exception:
     return reject(name, "PIL image", "a tensor (c, h, w)", "transform it: `torchvision.transforms.ToTensor()`")
 
 
-def pair(item: Any, where: str) -> Pair:
+def pair(example: Any, where: str) -> Pair:
     """Return an example or a batch as its image and its label.
 
     Raises:
         ConfigError: when it is anything else, with what to do about it.
     """
-    if isinstance(item, Mapping):
-        found = [next((item[key] for key in keys if key in item), None) for keys in (IMAGE_KEYS, LABEL_KEYS)]
-        item = found if all(one is not None for one in found) else item
-    if not isinstance(item, tuple | list) or len(item) != 2:
-        shown = f"{type(item).__name__} of {', '.join(map(str, item))}" if isinstance(item, Mapping) else type(item)
-        shown = f"{type(item).__name__} of {len(item)}" if isinstance(item, tuple | list) else shown
-        raise reject(where, getattr(shown, "__name__", shown), f"a pair {PAIR}")
-    if any(hasattr(one, "getbands") for one in item):
+    if isinstance(example, Mapping):
+        found = [next((example[key] for key in keys if key in example), None) for keys in (IMAGE_KEYS, LABEL_KEYS)]
+        example = found if all(one is not None for one in found) else example
+    if not isinstance(example, tuple | list) or len(example) != 2:
+        shown = type(example).__name__
+        if isinstance(example, Mapping):
+            shown += f" of {', '.join(map(str, example))}"
+        elif isinstance(example, tuple | list):
+            shown += f" of {len(example)}"
+        raise reject(where, shown, f"a pair {PAIR}")
+    if any(hasattr(one, "getbands") for one in example):
         raise _is_picture(where)
     try:
-        image, label = torch.as_tensor(item[0]), torch.as_tensor(item[1])
+        image, label = torch.as_tensor(example[0]), torch.as_tensor(example[1])
     except (TypeError, ValueError, RuntimeError) as error:
-        kinds = " and ".join(type(one).__name__ for one in item)
+        kinds = " and ".join(type(one).__name__ for one in example)
         raise reject(where, kinds, f"a pair {PAIR}", "the image a tensor, the label a whole number") from error
     if image.ndim not in (3, 4):
         raise reject(where, tuple(image.shape), "an image (c, h, w)", "transform it to a tensor of that shape")

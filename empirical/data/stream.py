@@ -27,7 +27,8 @@ from repro.records.folder import read_checked
 LOG = logging.getLogger("repro.fallback")
 AHEAD = 3  # batches that each reader prepares
 SHARED = Path("/dev/shm")  # where readers leave their batches
-Wanted = Mapping[str, tuple[np.ndarray, Tensor | None]]  # by stream: rows, and draws of their crops or None
+# By stream: rows, and draws of their crops or None; arrays, because tensors would need shared memory.
+Wanted = Mapping[str, tuple[np.ndarray, np.ndarray | None]]
 
 
 class ReadImages:
@@ -118,7 +119,7 @@ class Batches(Dataset[Any]):
 
     images: ReadImages
 
-    def __getitem__(self, wanted: Mapping[str, tuple[np.ndarray, np.ndarray | None]]) -> dict[str, Tensor] | str:
+    def __getitem__(self, wanted: Wanted) -> dict[str, Tensor] | str:
         try:
             return {
                 name: self.images.read(rows, None if draws is None else torch.from_numpy(draws))
@@ -126,18 +127,6 @@ class Batches(Dataset[Any]):
             }
         except IntegrityError as error:
             return str(error)
-
-
-@dataclass
-class Turn:
-    """The steps whose images the readers decode now."""
-
-    steps: Sequence[Wanted] = ()
-
-    def __iter__(self) -> Iterator[dict[str, tuple[np.ndarray, np.ndarray | None]]]:
-        """Yield the wanted rows of each step as arrays, because tensors would need shared memory."""
-        for step in self.steps:
-            yield {name: (rows, None if draws is None else draws.numpy()) for name, (rows, draws) in step.items()}
 
 
 class Readers:
@@ -151,7 +140,7 @@ class Readers:
 
     def __init__(self, images: ReadImages) -> None:
         self.images = images
-        self._turn = Turn()
+        self._steps: list[Wanted] = []  # what they decode now
         self._loader: DataLoader[Any] | None = None
 
     def __call__(self, steps: Sequence[Wanted]) -> Iterator[dict[str, Tensor]]:
@@ -160,7 +149,7 @@ class Readers:
         Raises:
             IntegrityError: naming the file that cannot be decoded.
         """
-        self._turn.steps = steps
+        self._steps[:] = steps
         if not steps:
             return
         if self._loader is None:
@@ -175,7 +164,7 @@ class Readers:
         readers, ahead = fitting_readers(self.images.readers, batch * int(np.prod(self.images.shape[1:])))
         more: dict[str, Any] = {"prefetch_factor": ahead, "persistent_workers": True} if readers else {}
         return DataLoader(
-            Batches(self.images), batch_size=None, sampler=self._turn, num_workers=readers,
+            Batches(self.images), batch_size=None, sampler=self._steps, num_workers=readers,
             pin_memory=self.images.pinned, generator=torch.Generator(), **more,
         )  # fmt: skip
 

@@ -143,7 +143,7 @@ def compare(
     configs = _configs(names, labels, dict(method_options or {}), said, **settings)
     if not rates or not all(rate > 0 for rate in rates):
         raise reject("rates", tuple(rates), "numbers > 0")
-    task = Task.read(model, retain, forget, device)
+    task = Task.from_examples(model, retain, forget, device)
     task.warn_of_poor_fit()
     original, held_out = task.network(), given("test", test)
     reference = (
@@ -156,7 +156,7 @@ def compare(
     models: dict[tuple[str, str], Unlearned] = {}
     highest, best = scores.score(original, "validation"), None
     for config in configs:
-        tried = _searched(task, scores, config, sorted(rates), progress)
+        tried = _search(task, scores, config, sorted(rates), progress)
         pair = f"{config.method} by {config.rule}"
         if not tried:
             said.append(f"{pair} diverged at every rate; give smaller ones")
@@ -258,7 +258,7 @@ class Tried(NamedTuple):
     how: dict[str, Any]
 
 
-def _searched(task: Task, scores: Scores, config: RunConfig, rates: list[float], progress: bool) -> list[Tried]:
+def _search(task: Task, scores: Scores, config: RunConfig, rates: list[float], progress: bool) -> list[Tried]:
     """Return the trials that did not diverge: of learning rates, or of strengths of a method that takes no step.
 
     While the best rate is at an end, further rates beyond it are tried, by the factor between the last two.

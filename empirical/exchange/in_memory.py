@@ -156,7 +156,7 @@ def unlearn(
         unlearn_seed=unlearn_seed, portable=portable, preset=preset, switches=switches,
     )  # fmt: skip
     check_run(config)
-    task = Task.read(model, retain, forget, device)
+    task = Task.from_examples(model, retain, forget, device)
     task.warn_of_poor_fit()
     return task.unlearned(config, progress=progress, on_epoch=on_epoch)
 
@@ -189,7 +189,7 @@ class Task:
     split: Split
 
     @classmethod
-    def read(cls, model: Model, retain: Any, forget: Any, device: str | torch.device | None = None) -> "Task":
+    def from_examples(cls, model: Model, retain: Any, forget: Any, device: str | torch.device | None = None) -> "Task":
         """Read the examples and copy the model.
 
         Raises:
@@ -310,17 +310,17 @@ def evaluate(
     config = altered(config, retrain="pretrain" if retrained else "none")
     for name in (name for name in config.metrics if metric(name).pooled):
         raise reject("metrics", name, "left out", "it pools the runs of many seeds: `repro records evaluate`")
-    kept, forgotten, fresh_ones = given("retain", retain), given("forget", forget), given("test", test)
-    warn_of_overlap(kept, forgotten)
+    retained, forgotten, fresh_ones = given("retain", retain), given("forget", forget), given("test", test)
+    warn_of_overlap(retained, forgotten)
     device = device or next(module_of(unlearned).parameters(), torch.empty(0)).device
     models = {"original": original or unlearned, "retrained": retrained, "unlearned": unlearned}
     shown = {role: on_device(model, device) for role, model in models.items() if model is not None}
-    train = concatenated(kept, forgotten)
+    train = concatenated(retained, forgotten)
     networks = {role: network_of(model, train[0]) for role, model in shown.items()}
     if config.portable:
         check_portable(device=networks["unlearned"].device.type, threads=torch.get_num_threads())
-    images = images_of(networks["unlearned"], train, (kept, forgotten), fresh_ones)
-    split = split_of(kept, forgotten)
+    images = images_of(networks["unlearned"], train, (retained, forgotten), fresh_ones)
+    split = split_of(retained, forgotten)
     reach: dict[str, Callable[[], Network]] = {role: (lambda one=network: one) for role, network in networks.items()}
     reach["initial"] = reach["original"]
     reach["random"] = lambda: fresh(networks["unlearned"], config.seed)

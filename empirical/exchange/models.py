@@ -162,20 +162,20 @@ def export_models(record: Record, resources: Resources, folder: Path, *, force: 
     of them loads; `README.md` is the card.
 
     Raises:
-        MissingDataError: when weights are not kept; the message names the command that trains them again.
+        MissingDataError: when weights are not stored; the message names the command that trains them again.
         ConfigError: for a file there that is not ours, unless forced.
     """
     config = build(RunConfig, record.config)
     parents = record.result["parents"]
     ids = {role: parents[stage] for role, stage in ROLE_STAGES.items() if stage in parents}
-    kept = {role: known for role, one in ids.items() if (known := resources.store.stages.read(one))}
-    lost = [role for role in ids if role not in kept]
+    stored = {role: known for role, one in ids.items() if (known := resources.store.stages.read(one))}
+    lost = [role for role in ids if role not in stored]
     if lost:
         again = "`repro run` or `grid` in this store trains them (`repro records show` lists its settings)"
         raise MissingDataError(f"run {record.run_id}: the weights of {', '.join(lost)} are not in the store; {again}")
     images = resources.images(config)
     network = build_network(config, images, seed=0, device=torch.device("cpu"))
-    parts = {role: save(weights(restore(network, known, ids[role]))) for role, (known, _) in kept.items()}
+    parts = {role: save(weights(restore(network, known, ids[role]))) for role, (known, _) in stored.items()}
     program = exported_program(network, images.image_shape)
     hashes = {role: hashlib.sha256(content).hexdigest() for role, content in parts.items()}
     card = model_card(record, config, images, hashes=hashes, portable=bool(program))
@@ -212,7 +212,7 @@ def model_card(
         "theirs.", "",
     ]  # fmt: skip
     loading = loading_lines(config, images, portable, list(hashes)[-1])
-    parts = [*head, *about, *loading, *_numbers(record, hashes), *_settings(config), *_files(hashes)]
+    parts = [*head, *about, *loading, *_number_lines(record, hashes), *_settings(config), *_hash_lines(hashes)]
     return "\n".join(parts) + "\n"
 
 
@@ -242,7 +242,7 @@ def loading_lines(config: RunConfig, images: ImageSet, portable: bool, role: str
     ]  # fmt: skip
 
 
-def _numbers(record: Record, hashes: Mapping[str, str]) -> list[str]:
+def _number_lines(record: Record, hashes: Mapping[str, str]) -> list[str]:
     lines = ["## Numbers", "", "Accuracies in [0, 1].", "", "| model | retain | forget | test |", "|---|---|---|---|"]
     for role in hashes:
         prefix = "" if role == "unlearned" else f"{role}_"
@@ -263,5 +263,5 @@ def _settings(config: RunConfig) -> list[str]:
     return ["## Recipe", "", f"Seeds: {seeds}.", "", "| setting | value |", "|---|---|", *rows, ""]
 
 
-def _files(hashes: Mapping[str, str]) -> list[str]:
+def _hash_lines(hashes: Mapping[str, str]) -> list[str]:
     return ["## Hashes", "", *(f"- `{role}.safetensors` sha256 {digest}" for role, digest in hashes.items())]

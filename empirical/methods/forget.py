@@ -47,7 +47,7 @@ class NegGrad:
         check(self)
 
     def phases(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Phase]:
-        """Return one pass over the retain set, with a forget batch beside each retain batch."""
+        """Return one pass over the retain set, with a forget batch for each retain batch."""
         return [Phase({"retain": sets.retain, "forget": sets.forget}, self.cached)]
 
     def loss(self, part: str, batch: Mapping[str, Examples], logits: Logits) -> Tensor:

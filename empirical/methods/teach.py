@@ -1,4 +1,4 @@
-"""A method that imitates two teachers: the original on what is kept, a network that never learned on the rest."""
+"""A method that imitates two teachers: the original on what is retained, a network that never learned on the rest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

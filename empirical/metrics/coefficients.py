@@ -58,7 +58,7 @@ def coefficient_observer(
     """
     if not isinstance(initial.model, PatchCNN) or images.name != "signal-noise":
         return lambda network: {}
-    start = _weights(initial)
+    start = _first_layer(initial)
     model: Any = initial.model
     patches = model.patches(images.train_images.double().cpu()).numpy()
     labels = 2 * images.train_labels.numpy() - 1
@@ -73,7 +73,7 @@ def coefficient_observer(
     match = np.equal.outer(signs, labels)
 
     def coefficients_of(network: Network) -> dict[str, Any]:
-        weights = _weights(network)
+        weights = _first_layer(network)
         solved = size * np.linalg.solve(gram, vectors @ (weights - start).T).T
         kappa = signs * solved[:, 0]
         zeta = (patches.shape[1] - 1) * solved[:, 1:].reshape(len(signs), *noise.shape[:2])
@@ -88,7 +88,7 @@ def coefficient_observer(
     return coefficients_of
 
 
-def _weights(network: Network) -> np.ndarray:
+def _first_layer(network: Network) -> np.ndarray:
     """Return the weights of the first layer, `(2 m, d)`, float64."""
     weight: torch.Tensor = network.model.weight  # type: ignore[assignment]
     return weight.detach().double().cpu().numpy()

@@ -51,11 +51,11 @@ def entangle(evaluation: Evaluation, role: str) -> dict[str, float]:
     pair = (retain, forget)
     labels: Pair = (sides[0][0].labels(sides[0][1]), sides[1][0].labels(sides[1][1]))
     by_class = class_pairs(pair, labels)
-    pooled = class_pairs(pair, labels, least=1) if released else by_class
+    counted = class_pairs(pair, labels, least=1) if released else by_class
     generator = np.random.default_rng(evaluation.seed)
     measure = partial(overlap, generator=generator, scale="max" if released else "diameter")
     spread = partial(variance_ratio, coincident=0.0 if released else float("nan"))
-    ratio, classwise = spread(*pair), weighted(spread, pooled)
+    ratio, classwise = spread(*pair), weighted(spread, counted)
     return {
         "var_raw": ratio, "var_scaled": scaled_ratio(ratio), "var_class_raw": classwise,
         "var_class_scaled": scaled_ratio(classwise), "wp": measure(*pair), "wp_class": weighted(measure, by_class),

@@ -68,7 +68,7 @@ def model_outputs(
     """
     train, test = featured_rows(len(images.train_labels), split), featured_rows(len(images.test_labels))
     return ModelOutputs(
-        _outputs(network, images.train_images, train, folder), _outputs(network, images.test_images, test, folder)
+        _outputs_on(network, images.train_images, train, folder), _outputs_on(network, images.test_images, test, folder)
     )
 
 
@@ -88,7 +88,7 @@ def featured_rows(count: int, split: Split | None = None) -> np.ndarray | None:
 
 
 @torch.no_grad()
-def _outputs(network: Network, images: Tensor, rows: np.ndarray | None, folder: Path | None) -> Outputs:
+def _outputs_on(network: Network, images: Tensor, rows: np.ndarray | None, folder: Path | None) -> Outputs:
     network.model.eval()
     held: Any = None
     features: list[np.ndarray] = []

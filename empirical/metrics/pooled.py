@@ -1,4 +1,4 @@
-"""Metrics of many models: they pool runs that differ only in their seeds, image by image (KLoM, U-LiRA)."""
+"""Metrics of many models: they read runs that differ only in their seeds, image by image (KLoM, U-LiRA)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,22 +45,22 @@ class SeedArrays:
              also=("KLoM",)),
     ),
 )  # fmt: skip
-def klom(pool: SeedArrays) -> dict[str, Any]:
+def klom(runs: SeedArrays) -> dict[str, Any]:
     """Return KLoM of the unlearned, the original and other retrained models on each set, with 95 % intervals.
 
     `klom_<role>_<set>_<statistic>`, in nats, is the mean or the 95th percentile over images of the divergence between
     an image's margins under the retrained models and under the role's models (Georgiev et al. 2024). `_reverse` swaps
     the two samples; `_low` and `_high` are the ends of the interval from resampled models and images. The role
     `retrained` compares retrained models with each other: this is the value when there is no difference. The arrays
-    `..._mean_resampled`, `(400,)`, hold the mean of each bootstrap sample. All pools of as many seeds and images have
-    the same samples, so that the difference of two pools has an interval. The intervals are too wide rather than too
+    `..._mean_resampled`, `(400,)`, hold the mean of each bootstrap sample. All groups of as many seeds and images have
+    the same samples, so that the difference of two groups has an interval. The intervals are too wide rather than too
     narrow: a sample without some of the models leaves bins empty. In a simulation of 50 models on each side and 36
     images they were 1.8 times as wide as needed.
     """
-    found: dict[str, Any] = {"klom_models": len(pool.arrays) // 2, "resampled": RESAMPLED}
+    found: dict[str, Any] = {"klom_models": len(runs.arrays) // 2, "resampled": RESAMPLED}
     for role in ("unlearned", "original", "retrained"):
         for name in SETS:
-            reference, model = pool.margins("retrained", name), pool.margins(role, name)
+            reference, model = runs.margins("retrained", name), runs.margins(role, name)
             models, images = draw_models_and_images(len(reference) // 2, reference.shape[1], np.random.default_rng(0))
             drawn = np.take_along_axis(divergence_of_halves(reference, model, models), images, axis=1)
             samples = divergence_of_halves(reference, model), divergence_of_halves(model, reference), drawn
@@ -87,7 +87,7 @@ def divergence(reference: np.ndarray, model: np.ndarray, drawn: np.ndarray | Non
     low = np.minimum(*(sample.min(0) for sample in samples))
     width = np.maximum(*(sample.max(0) for sample in samples)) - low
     width[width == 0] = 1.0
-    p, q = (_shares((sample - low) / width, drawn) for sample in samples)
+    p, q = (_bin_shares((sample - low) / width, drawn) for sample in samples)
     return np.where(p > 0, p * np.log(np.maximum(p, FLOOR) / np.maximum(q, FLOOR)), 0.0).sum(-1)
 
 
@@ -97,7 +97,7 @@ def divergence(reference: np.ndarray, model: np.ndarray, drawn: np.ndarray | Non
         Term("klom_easydub_*", "KLoM with the histograms of EasyDUB.", "see klom_*", "nats", ">= 0", "0"),
     ),
 )  # fmt: skip
-def klom_easydub(pool: SeedArrays) -> dict[str, Any]:
+def klom_easydub(runs: SeedArrays) -> dict[str, Any]:
     """Return KLoM as EasyDUB's published code computes it, for comparison with its leaderboard.
 
     `klom_easydub_<role>_<set>_<statistic>`, in nats, compares all models of the role with all retrained models. The
@@ -106,7 +106,7 @@ def klom_easydub(pool: SeedArrays) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for role in ("unlearned", "original", "retrained"):
         for name in SETS:
-            reference, model = pool.margins("retrained", name), pool.margins(role, name)
+            reference, model = runs.margins("retrained", name), runs.margins(role, name)
             if role == "retrained":
                 even = len(reference) // 2 * 2
                 reference, model = reference[0:even:2], model[1:even:2]
@@ -146,7 +146,7 @@ def _shares_in_bins(sample: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return counts / np.maximum(counts.sum(0), 1)
 
 
-def _shares(scaled: np.ndarray, drawn: np.ndarray | None) -> np.ndarray:
+def _bin_shares(scaled: np.ndarray, drawn: np.ndarray | None) -> np.ndarray:
     """Return the share of each bin, `(..., images, bins)`."""
     hits = np.minimum((scaled * BINS).astype(int), BINS - 1)[..., None] == np.arange(BINS)
     if drawn is None:
@@ -179,7 +179,7 @@ def divergence_of_halves(reference: np.ndarray, model: np.ndarray, drawn: np.nda
              also=("U-LiRA",)),
     ),
 )  # fmt: skip
-def ulira(pool: SeedArrays) -> dict[str, Any]:
+def ulira(runs: SeedArrays) -> dict[str, Any]:
     """Return how well an attacker tells unlearned (or original) models from retrained models by a forget image.
 
     U-LiRA (Hayes et al. 2024): two Gaussians are fitted to an image's margins under the models of each kind, without
@@ -189,11 +189,11 @@ def ulira(pool: SeedArrays) -> dict[str, Any]:
     arrays `..._resampled`, `(400,)`, hold the number of each bootstrap sample, the same samples for every role.
     """
     found: dict[str, Any] = {"resampled": RESAMPLED}
-    retrained = pool.margins("retrained", "forget")
+    retrained = runs.margins("retrained", "forget")
     models, images = draw_models_and_images(*retrained.shape, rng=np.random.default_rng(0))
     samples = [np.ix_(*pair) for pair in zip(models, images, strict=True)]
     for role in ("unlearned", "original"):
-        members, others = likelihood_ratios(pool.margins(role, "forget"), retrained)
+        members, others = likelihood_ratios(runs.margins(role, "forget"), retrained)
         drawn = [attack_rates(members[rows], others[rows]) for rows in samples]
         for key, value in attack_rates(members, others).items():
             head, resampled = f"ulira_{role}_{key}", np.array([one[key] for one in drawn])

@@ -1,4 +1,4 @@
-"""Evaluations: each metric of a run is measured once, and its numbers are kept by what they depend on."""
+"""Evaluations: each metric of a run is measured once, and its numbers are stored by what they depend on."""
 
 from collections.abc import Callable
 from functools import partial
@@ -116,7 +116,7 @@ def _outputs(experiment: Experiment, stage: Trained, *, shared: bool) -> ModelOu
 
     if not shared:
         return make()
-    # Of many images, features are kept of a part that belongs to the forget set.
+    # Of many images, only a part has features, and which part depends on the forget set.
     part = "" if featured_rows(len(images.train_labels), split) is None else split.identity
     key = ("outputs", stage.stage_id, experiment.config.n_test, *_seen(experiment.config), part)
     return resources.remember(key, make)

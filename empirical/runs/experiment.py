@@ -42,7 +42,7 @@ class Experiment:
 
     Attributes:
         config: the run, with the digest of its data.
-        resources: where stages are kept and computed.
+        resources: where stages are stored and computed.
         images: the data set, on the CPU.
         split: which rows are retained and forgotten.
     """
@@ -109,7 +109,7 @@ def train_models(experiment: Experiment) -> Models:
     """Return the models of a run: from the store, or trained now.
 
     A model that another process trains comes last. The unlearned one is trained after the others, so that no weights
-    that are not kept are lost to a retrained model that is `Held`.
+    that are not stored are lost to a retrained model that is `Held`.
 
     Raises:
         ConfigError: before any training, when the forget or test set is too small to be measured as asked.

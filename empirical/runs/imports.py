@@ -1,4 +1,4 @@
-"""A user's files, kept in the store by their content: rows to forget, and published memorization scores.
+"""A user's files, stored by their content: rows to forget, and published memorization scores.
 
 Rows are listed, or named by a condition on a table of the images, such as `age >= 60 and camera in ["A", "B"]`.
 """
@@ -48,7 +48,7 @@ def import_index(path: Path, store: Store, *, where: str = "") -> Record:
 
     Args:
         path: the list, or with `where` a table with one row a training image.
-        store: where it is kept.
+        store: where it is stored.
         where: a condition on the table's columns, see `rows_where`; the rows that meet it are forgotten.
 
     Raises:
@@ -243,7 +243,7 @@ def _published(path: Path) -> PublishedScores:
 
 
 def _names(name: str, found: np.ndarray, count: int) -> list[str]:
-    """Return file names that are kept as texts or as bytes."""
+    """Return file names that are stored as texts or as bytes."""
     if found.shape != (count,) or found.dtype.kind not in "US":
         said = f"{found.dtype} of shape {found.shape}"
         raise ConfigError(f"{name}: tr_filenames is {said}: must be ({count},) texts, one a label")

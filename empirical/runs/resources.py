@@ -33,7 +33,7 @@ class Resources:
     """Shared state of consecutive runs.
 
     Attributes:
-        store: where runs and trained stages are kept.
+        store: where runs and trained stages are stored.
         runtime: device, data folder and engine.
         deadline: when stages end at a checkpoint, in seconds since the epoch; None is never.
         patient: whether to wait for a run or stage that another process computes; otherwise it raises `Held`, so

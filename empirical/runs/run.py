@@ -24,9 +24,9 @@ from repro.records.store import Store
 
 
 def run(config: RunConfig, store: Store, runtime: Runtime | None = None, resources: Resources | None = None) -> Record:
-    """Return the record of a run: from the store if it is there, otherwise computed and kept.
+    """Return the record of a run: from the store if it is there, otherwise computed and stored.
 
-    A finished run that lacks a metric is measured, not trained, as long as the weights of its models are kept.
+    A finished run that lacks a metric is measured, not trained, as long as the weights of its models are stored.
 
     Args:
         config: what to run.

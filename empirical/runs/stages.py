@@ -1,4 +1,4 @@
-"""A stage: trained once and kept in the store, or read from there; what its network is made of."""
+"""A stage: trained once and stored, or read from there; what its network is made of."""
 
 import hashlib
 import itertools
@@ -61,9 +61,9 @@ def train_afresh(config: RunConfig, resources: Resources, key: StageKey, rows: n
         if known := read_stage(resources, key, network):
             return known
         held = resources.train_images(config)
-        legs = parse_rule_schedule(key.rule, key.hyperparameters.epochs)
-        rule, *later = (build_rule(label, RuleContext(list)) for label, _ in legs)
-        begins = itertools.accumulate(epochs for _, epochs in legs[:-1])
+        schedule = parse_rule_schedule(key.rule, key.hyperparameters.epochs)
+        rule, *later = (build_rule(label, RuleContext(list)) for label, _ in schedule)
+        begins = itertools.accumulate(epochs for _, epochs in schedule[:-1])
         stage = Stage(
             Retrain(), rule, row_sets(images, key.hyperparameters, rows, rows[:0], device=resources.device),
             key.hyperparameters, held, augmentation(config, held.dtype), seed,
@@ -94,8 +94,8 @@ def train_stage(
         key: what the stage depends on; its id is the name in the store.
         network: the network before the first step.
         stage: what it is trained on and how.
-        keep: whether the weights are kept.
-        observe: looks at the network during training. What it sees is kept with the stage but does not identify it:
+        keep: whether the weights are stored.
+        observe: looks at the network during training. What it sees is stored with the stage but does not identify it:
             a stage that was trained without an observer has no such rows.
 
     Raises:
@@ -111,14 +111,14 @@ def train_stage(
     log = fit(network, stage, resources.engine(stage.images), observe=observe, pauses=pauses)
     used = torch.cuda.max_memory_allocated(resources.device) if on_gpu else peak_memory()
     values = (log.seconds, log.gradient_evaluations, used, log.diverged_at, log.epochs, stage.mask_seconds, log.ran)
-    facts = dict(zip(FACTS, values, strict=True))
+    facts: dict[str, Any] = dict(zip(FACTS, values, strict=True))
     made = save(weights(network)) if resources.group.first else None
     if keep and made is not None:
         provenance = resources.provenance(**facts, resumed=log.resumed, seconds_preparing=log.seconds_preparing)
         resources.store.stages.save(key, made, provenance)
         pauses.checkpoints.clear()
     if pauses.ending.came is not None:
-        raise Stopped(pauses.ending.came)  # it came during the last steps, and waited for the stage to be kept
+        raise Stopped(pauses.ending.came)  # it came during the last steps, and waited for the stage to be stored
     return Trained(key.id, network, facts, None if made is None else checksum_of(made))
 
 

@@ -40,17 +40,17 @@ class SubsetModels:
         Its arrays are `scores`, `errors` (n,), and `inside`, `correct` (subsets, n).
         """
         store = self.resources.store
-        if found := self._finished():
+        if found := self._known_estimate():
             return found
         inside, correct = self.train()
         with store.lease(f"{run_id(ESTIMATE, self.config)}-estimate"):
-            if found := self._finished():
+            if found := self._known_estimate():
                 return found
             result, arrays = summarize_subsets(inside, correct)
             provenance = self.resources.provenance()
             return store.save(ESTIMATE, self.config, result=result, arrays=arrays, provenance=provenance)
 
-    def _finished(self) -> Record | None:
+    def _known_estimate(self) -> Record | None:
         """Return the estimate from the store or a published study; one without a reliability is made again.
 
         With a published estimate a study can go on without the subset models, whose weights are not published.
@@ -63,8 +63,8 @@ class SubsetModels:
     def train(self) -> tuple[np.ndarray, np.ndarray]:
         """Return which images each model saw and which it classifies correctly, both `(subsets, n)` boolean.
 
-        A model that another process trains comes last. Results are kept for the next call, because this one may end
-        with `Held`.
+        A model that another process trains comes last. Results are remembered for the next call, because this one may
+        end with `Held`.
         """
         labels, resources = self.resources.images(self.config.training()).train_labels, self.resources
         inside = draw_subsets(self.config, len(labels))
@@ -90,13 +90,13 @@ class SubsetModels:
         return (logits.argmax(1).cpu() == self.resources.images(training).train_labels).numpy()
 
     def shadow_models(self) -> Iterator[tuple[np.ndarray, Network]]:
-        """Yield which images each model saw, `(n,)` boolean, and the model, trained now if its weights are not kept."""
+        """Yield which images each model saw, `(n,)` boolean, and the model; it is trained now if it is not stored."""
         labels = self.resources.images(self.config.training()).train_labels
         for number, subset in enumerate(draw_subsets(self.config, len(labels))):
             yield subset, self.network(number, subset)
 
     def network(self, number: int, subset: np.ndarray) -> Network:
-        """Return one subset model, trained now if its weights are not kept.
+        """Return one subset model, trained now if its weights are not stored.
 
         Raises:
             ConfigError: when its training diverged, because its answers then say nothing about memorization.

@@ -32,7 +32,7 @@ def build_method(config: RunConfig) -> Method:
     method: Any = load("methods", config.method)
     if not hasattr(method, "__dataclass_fields__"):
         raise reject("method", config.method, "a dataclass with phases and loss, see empirical/methods/")
-    if not hasattr(method, "phases") and hasattr(method, "segments"):  # the older name, in users' packages
+    if not hasattr(method, "phases") and hasattr(method, "segments"):  # the older name, until 0.4
         method.phases = method.segments
     known = {"alpha": config.alpha, "epochs": config.epochs} | config.fidelity.of_methods(config.dataset)
     shared = {field.name: known[field.name] for field in fields(method) if field.name in known}
@@ -47,14 +47,14 @@ def check_run(config: RunConfig) -> None:
     """
     method, context = build_method(config), RuleContext(list, config.fidelity)
 
-    def parts(schedule: str) -> set[str]:
-        legs = parse_rule_schedule(schedule, config.pretrain_epochs)
-        return {part for label, _ in legs for part in build_rule(label, context).parts}
+    def parts_read(schedule: str) -> set[str]:
+        rules = parse_rule_schedule(schedule, config.pretrain_epochs)
+        return {part for label, _ in rules for part in build_rule(label, context).parts}
 
     for field, schedule in {"pretrain": config.pretrain, "retrain": config.retrain_rule}.items():
-        if parts(schedule) != {"all"}:
+        if parts_read(schedule) != {"all"}:
             raise reject(field, schedule, ONE_LOSS, "there is no forget set to train on")
-    if not parts(config.rule) <= set(method.parts):
+    if not parts_read(config.rule) <= set(method.parts):
         allowed = "a rule of one loss (sgd, sam-..., asam-..., masked-...)"
         raise reject("rule", config.rule, allowed, f"{config.method} has no separate retain and forget loss")
     estimates, graded = dataset(config.dataset).estimates, forget_set(config.difficulty).graded

@@ -1,4 +1,4 @@
-"""The name of `empirical.runs.resources` up to version 0.3, for tests of users' packages; gone in 0.5."""
+"""The older name of `empirical.runs.resources`, for the tests of users' packages; until 0.4."""
 
 from empirical.runs.resources import Resources as Workspace
 

@@ -240,12 +240,12 @@ def ordered_metrics(wanted: tuple[str, ...]) -> list[str]:
     """
     found: dict[str, None] = {}
 
-    def add(name: str) -> None:
+    def visit(name: str) -> None:
         for need in metric(name).needs:
-            add(need)
+            visit(need)
         if not metric(name).pooled:
             found[name] = None
 
     for name in wanted:
-        add(name)
+        visit(name)
     return list(found)

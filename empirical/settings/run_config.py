@@ -246,7 +246,7 @@ class RunConfig:
 
     def retraining(self) -> Hyperparameters:
         """Return the hyperparameters of the reference: the original's, unless a switch asks for the released code's."""
-        return self.fidelity.retraining(self.pretraining())
+        return self.fidelity.reference_recipe(self.pretraining())
 
     def unlearning(self) -> Hyperparameters:
         """Return the hyperparameters of unlearning."""

@@ -1,7 +1,7 @@
 """The batches of an epoch: streams of rows, whose order follows from (seed, epoch) before the epoch starts."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from empirical.data.images import ImageSet
-from empirical.data.stream import Readers, ReadImages
+from empirical.data.stream import Readers, ReadImages, Wanted
 from empirical.settings.run_config import Hyperparameters
 from repro.records.identity import derive_seed
 
@@ -67,7 +67,7 @@ class Phase:
         return -(-len(lead) // lead.batch_size)
 
 
-Segment = Phase  # its older name, for users' packages
+Segment = Phase  # its older name, for users' packages; until 0.4
 
 
 @dataclass(frozen=True)
@@ -137,22 +137,18 @@ class Feed:
             for name, parts in rest.items()
         }
 
-    def _wanted(self, orders: Mapping[str, Order], start: int) -> list[dict[str, tuple[np.ndarray, Tensor | None]]]:
+    def _wanted(self, orders: Mapping[str, Order], start: int) -> list[Wanted]:
         """Return rows and random numbers of every step from `start` on; this waits for the device, once per phase."""
-        here = {
-            name: (order.index.cpu().numpy(), order.draws.cpu() if self.crops else None, order.batch_size)
-            for name, order in orders.items()
-        }
-        lead = next(iter(orders.values()))
-        steps = []
-        for number in range(start, -(-len(lead.index) // lead.batch_size)):
-            wanted = {}
-            for name, (index, draws, size) in here.items():
-                cut = slice(number * size, (number + 1) * size)
-                own = self.own(len(index[cut]))
-                wanted[name] = index[cut][own], None if draws is None else draws[cut][own]
-            steps.append(wanted)
-        return steps
+        here = {name: replace(one, index=one.index.cpu(), draws=one.draws.cpu()) for name, one in orders.items()}
+
+        def wanted(order: Order, number: int) -> tuple[np.ndarray, np.ndarray | None]:
+            index, _, _, draws = order.inputs(number)
+            own = self.own(len(index))
+            return index[own].numpy(), draws[own].numpy() if self.crops else None
+
+        lead = next(iter(here.values()))
+        steps = range(start, -(-len(lead.index) // lead.batch_size))
+        return [{name: wanted(order, number) for name, order in here.items()} for number in steps]
 
 
 @dataclass(frozen=True)

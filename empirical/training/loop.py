@@ -48,46 +48,6 @@ class Log:
     ran: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass
-class Observer:
-    """Observes a network between steps: after every epoch, and at 1/4, 1/2 and 3/4 of the first, when most happens.
-
-    It does not observe a network that has diverged.
-
-    Attributes:
-        step: the step whose network and counter it reads.
-        observe: called with the network and the epochs done so far, returns numbers to record; None: no observation.
-        rows: what was observed since the end of the last epoch, with `progress` and `gradient_evaluations`.
-        seconds: time spent observing, which does not count as training time.
-    """
-
-    step: Step
-    observe: Observe | None = None
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def __call__(self, epoch: int, done: int, total: int) -> None:
-        """Observe the network, if it is time, after `done` of an epoch's `total` steps."""
-        early = {round(total * part / 4) for part in (1, 2, 3)} if epoch == 0 else set()
-        if self.observe is None or done not in early | {total}:
-            return
-        network = self.step.network
-        if network.device.type == "cuda":
-            torch.cuda.synchronize(network.device)  # the time of pending steps is training time
-        started = time.perf_counter()
-        if not weights_are_finite(self.step):  # it would predict the first class everywhere and seem to have forgotten
-            return
-        row = {"progress": epoch + done / total, "gradient_evaluations": self.step.logits.evaluated}
-        self.rows.append(row | dict(self.observe(network, row["progress"])))
-        network.model.train()
-        self.seconds += time.perf_counter() - started
-
-    def take(self) -> dict[str, Any]:
-        """Return the observations of the epoch that ends, for its row in the log, and clear them."""
-        rows, self.rows = self.rows, []
-        return {"accuracies": rows} if rows else {}
-
-
 def weights_are_finite(step: Step) -> bool:
     """Return whether all weights that a step trains are finite."""
     return all(bool(weight.isfinite().all()) for weight in step.weights)
@@ -169,7 +129,7 @@ def fit(
         engine: `graph` replays whole steps as CUDA graphs on a GPU; `compiled` runs steps from Python with generated
             code, as several processes do; any other value, and a CPU, runs steps from Python without generated code.
         graphs: replaces CUDA graphs in the engine `graph`; tests pass an object that works on a CPU.
-        observe: observes the network between steps (see `Observer`); it must not change the weights.
+        observe: observes the network between steps (see `Training`); it must not change the weights.
         pauses: writes checkpoints between steps; training continues from a checkpoint that it finds.
         tell: called with the log's row of every epoch as it ends.
 
@@ -179,7 +139,7 @@ def fit(
     """
     prepare_together(network, stage)
     step = Step(network, stage)
-    training = Training(step, Observer(step, observe), pauses, tell, Log(ran=step.ran))
+    training = Training(step, observe, pauses, tell, Log(ran=step.ran))
     parts = pauses.ending.at_checkpoints() if pauses else nullcontext()
     # Random numbers of the model itself, such as dropout, also follow from the stage.
     with drawing_from(derive_seed(stage.seed, "model", stage.group.rank)), one_image_refused(stage), parts:
@@ -253,18 +213,24 @@ class Training:
     """The progress of a stage: all that is needed to resume it, besides its config and its model.
 
     Attributes:
-        step, observer, pauses: take the steps, observe the network, and write checkpoints.
-        tell: called with the log's row of every epoch.
+        step: takes the steps.
+        observe: called with the network and the epochs done so far, returns numbers to record; None: no observation. It
+            is called after every epoch, and at 1/4, 1/2 and 3/4 of the first, when most happens.
+        pauses: writes checkpoints; tell: called with the log's row of every epoch.
         log: the finished epochs; epoch: their number; losses: the losses of the current epoch, one per step.
+        seen: what was observed in the current epoch, with `progress` and `gradient_evaluations`.
+        observing: time spent observing, in seconds, which does not count as training time.
     """
 
     step: Step
-    observer: Observer
+    observe: Observe | None = None
     pauses: Pauses | None = None
     tell: Tell | None = None
     log: Log = field(default_factory=Log)
     epoch: int = 0
     losses: list[Tensor] = field(default_factory=list)
+    seen: list[dict[str, Any]] = field(default_factory=list)
+    observing: float = 0.0
     _started: float = field(default_factory=time.perf_counter)
 
     @property
@@ -277,9 +243,28 @@ class Training:
     def took(self, loss: Tensor, total: int) -> None:
         """Count a step of an epoch of `total` steps, observe, and write a checkpoint if one is due."""
         self.losses.append(loss)
-        self.observer(self.epoch, len(self.losses), total)
-        if self.pauses is not None and len(self.losses) < total:
+        taken = len(self.losses)
+        early = {round(total * part / 4) for part in (1, 2, 3)} if self.epoch == 0 else set()
+        if self.observe is not None and taken in early | {total}:
+            self.look(self.observe, self.epoch + taken / total)
+        if self.pauses is not None and taken < total:
             self.pauses(self.state, group=self.step.stage.group)
+
+    def look(self, observe: Observe, progress: float) -> None:
+        """Observe the network, unless it has diverged: then it predicts one class and only seems to have forgotten.
+
+        Args:
+            observe: what looks at it; progress: epochs done so far.
+        """
+        network = self.step.network
+        if network.device.type == "cuda":
+            torch.cuda.synchronize(network.device)  # the time of pending steps is training time
+        started = time.perf_counter()
+        if weights_are_finite(self.step):
+            row = {"progress": progress, "gradient_evaluations": self.step.logits.evaluated}
+            self.seen.append(row | dict(observe(network, progress)))
+            network.model.train()
+            self.observing += time.perf_counter() - started
 
     def end_epoch(self) -> None:
         """Add the row of a finished epoch to the log."""
@@ -290,12 +275,12 @@ class Training:
         broken = (~torch.isfinite(losses)).nonzero()
         mean = None if len(broken) or not len(losses) else float(losses.mean())  # a method may take no step
         row = {"epoch": self.epoch + 1, "loss": mean, "lr": learning_rate(recipe, self.epoch, 0)}
-        self.log.epochs.append(row | self.observer.take())
+        self.log.epochs.append(row | ({"accuracies": self.seen} if self.seen else {}))
         if self.tell is not None:
             self.tell(self.log.epochs[-1])
         if len(broken):
             self.log.diverged_at = {"epoch": self.epoch + 1, "step": int(broken[0]) + 1}
-        self.epoch, self.losses = self.epoch + 1, []
+        self.epoch, self.losses, self.seen = self.epoch + 1, [], []
         if self.pauses is not None and not self.done:
             self.pauses(self.state, epochs=self.epoch, group=self.step.stage.group)
 
@@ -310,13 +295,13 @@ class Training:
 
     def seconds(self) -> float:
         """Return the training time in seconds, including the time before a resume."""
-        aside = self.observer.seconds + self.step.preparing + (self.pauses.written if self.pauses else 0.0)
+        aside = self.observing + self.step.preparing + (self.pauses.written if self.pauses else 0.0)
         return time.perf_counter() - self._started - aside + self.step.stage.seconds
 
     def state(self) -> bytes:
         """Return the state as bytes, see `empirical.training.checkpoint`."""
-        said = {"epoch": self.epoch, "log": asdict(self.log), "seen": self.observer.rows, "seconds": self.seconds()}
-        said |= {"observed": self.observer.observe is not None, "evaluated": self.step.logits.evaluated}
+        said = {"epoch": self.epoch, "log": asdict(self.log), "seen": self.seen, "seconds": self.seconds()}
+        said |= {"observed": self.observe is not None, "evaluated": self.step.logits.evaluated}
         return to_bytes(self.step.network.model, self.step.optimizers, self.losses, said)
 
     def resume(self) -> None:
@@ -324,13 +309,13 @@ class Training:
         pauses = self.pauses
         data = self.step.stage.group.broadcast(pauses.checkpoints.latest) if pauses else None
         said = described(data).get("said") if data else None
-        if data is None or said is None or said["observed"] != (self.observer.observe is not None):
+        if data is None or said is None or said["observed"] != (self.observe is not None):
             return
         network = self.step.network
         self.losses, _ = from_bytes(data, network.model, self.step.optimizers, network.device)
         self.log = Log(**{**said["log"], "resumed": said["log"]["resumed"] + 1})
         self.step.ran = self.log.ran
-        self.epoch, self.observer.rows, self.step.logits.evaluated = said["epoch"], said["seen"], said["evaluated"]
+        self.epoch, self.seen, self.step.logits.evaluated = said["epoch"], said["seen"], said["evaluated"]
         under_way = [start for start in self.step.stage.later if start <= self.epoch]
         if under_way:
             self.step.set_rule(self.step.stage.later[max(under_way)])

@@ -166,7 +166,7 @@ class Step:
         keep = stage.fidelity.forget_statistics == "keep"
         self.logits = Logits(network, stage.teacher, self.epoch, keep, stage.evaluated, stage.prepared)
         # Images on disk are cropped by the process that reads them; nothing else sees a whole image.
-        self.cropped = getattr(stage.images, "ahead", False)
+        self.augment = partial(stage.augment, cropped=getattr(stage.images, "ahead", False))
         self.fixed = network.device.type != "cpu"  # use operations that a CUDA graph can record
         self.ran: dict[str, int] = {}
         self.preparing = 0.0
@@ -218,13 +218,12 @@ class Step:
         """Return a rule's gradient of a batch, and the losses of its first passes."""
         if self.parts == 1:
             return self._under(rule, lambda part: self.stage.method.loss(part, ready, self.logits))
-        shares = self._shares(ready, whole)
+        values = self._losses_of_parts(ready, whole)
         if self.stage.recipe.perturbation == "global":
-            return self._of_pieces(rule, shares)
+            return self._of_pieces(rule, values)
         total, losses = [torch.zeros_like(weight) for weight in self.weights], []
         with self._complete(total):
-            for share in shares:  # SAM perturbs by the part's own gradient
-                value = partial(share.loss, method=self.stage.method, logits=self.logits)
+            for value in values:  # SAM perturbs by the part's own gradient
                 grads, seen = self._under(rule, value)
                 add_(total, grads)
                 losses += seen
@@ -240,7 +239,7 @@ class Step:
 
         return rule(self.network.model, loss), losses[:: rule.passes]
 
-    def _of_pieces(self, rule: Rule, shares: Sequence["Share"]) -> tuple[list[Tensor], list[Tensor]]:
+    def _of_pieces(self, rule: Rule, values: Sequence[Callable[[str], Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
         """Return a rule's gradient of all parts of all processes as a single batch, and the losses."""
         losses: list[Tensor] = []
 
@@ -248,12 +247,12 @@ class Step:
             total = torch.zeros((), device=self.network.device, dtype=self.network.dtype)
             losses.append(total)
 
-            def value(share: Share) -> Tensor:
-                found = share.loss(part, self.stage.method, self.logits)
+            def piece(value: Callable[[str], Tensor]) -> Tensor:
+                found = value(part)
                 total.add_(found.detach())
                 return found
 
-            return Pieces([partial(value, share) for share in shares], self._complete)
+            return Pieces([partial(piece, value) for value in values], self._complete)
 
         return rule(self.network.model, loss), losses[:: rule.passes]
 
@@ -263,8 +262,10 @@ class Step:
             yield
         self.stage.group.sum_(total)
 
-    def _shares(self, ready: Mapping[str, Examples], whole: Mapping[str, int]) -> list["Share"]:
-        """Return this process's parts of a batch: their examples, and their share of each stream's rows."""
+    def _losses_of_parts(
+        self, ready: Mapping[str, Examples], whole: Mapping[str, int]
+    ) -> list[Callable[[str], Tensor]]:
+        """Return, for each of this process's parts of a batch, what it adds to a loss."""
         found = []
         places = {name: cut(whole[name], self.parts, self.own) for name in ready}
         first = {name: cuts[0].start for name, cuts in places.items()}
@@ -274,12 +275,28 @@ class Step:
                 name: Examples(*(part[one.start - first[name] : one.stop - first[name]] for part in ready[name]))
                 for name, one in own.items()
             }
-            found.append(Share(batch, {name: (one.stop - one.start) / whole[name] for name, one in own.items()}))
+            shares = {name: (one.stop - one.start) / whole[name] for name, one in own.items()}
+            found.append(partial(self._share_of_loss, batch, shares))
         return found
 
+    def _share_of_loss(self, batch: Mapping[str, Examples], shares: Mapping[str, float], part: str) -> Tensor:
+        """Return what a part of a batch adds to a loss that is a mean over the whole batch; 0 for a part without rows.
+
+        Args:
+            batch: its examples by stream; shares: their share of each stream's whole batch, in [0, 1].
+            part: the part of the loss.
+        """
+        method, epoch = self.stage.method, self.epoch
+        if part == "all" and len(set(shares.values())) > 1:  # streams whose parts have different shares
+            pieces = [self._share_of_loss(batch, shares, one) for one in method.parts if one != part]
+            return torch.stack(pieces).sum()
+        share = shares[part if part in shares else next(iter(shares))]
+        if share:
+            return share * method.loss(part, batch, self.logits)
+        return torch.zeros((), device=epoch.device, dtype=epoch.dtype, requires_grad=True)
+
     def _prepare(self, examples: Examples) -> Examples:
-        augment = self.stage.augment
-        augmented = augment(examples.images, examples.draws, fixed=self.fixed, cropped=self.cropped)
+        augmented = self.augment(examples.images, examples.draws, fixed=self.fixed)
         return examples._replace(images=self.network.normalize(augmented))
 
     def _apply(self, rule: Rule, optimizer: torch.optim.Optimizer, grads: list[Tensor]) -> None:
@@ -294,29 +311,6 @@ class Step:
         with torch.no_grad():
             for weight, old, movable in zip(self.weights, saved, rule.movable, strict=True):
                 weight.copy_(torch.where(movable, weight, old))
-
-
-@dataclass(frozen=True)
-class Share:
-    """A part of a batch.
-
-    Attributes:
-        batch: its examples by stream; shares: their share of each stream's whole batch, in [0, 1].
-    """
-
-    batch: Mapping[str, Examples]
-    shares: Mapping[str, float]
-
-    def loss(self, part: str, method: Method, logits: Logits) -> Tensor:
-        """Return this part's contribution to a loss that is a mean over the whole batch; 0 for a part without rows."""
-        if part == "all" and len(set(self.shares.values())) > 1:  # streams whose parts have different shares
-            pieces = [self.loss(one, method, logits) for one in method.parts if one != part]
-            return torch.stack(pieces).sum()
-        stream = part if part in self.shares else next(iter(self.shares))
-        share = self.shares[stream]
-        return share * method.loss(part, self.batch, logits) if share else torch.zeros(
-            (), device=logits.epoch.device, dtype=logits.epoch.dtype, requires_grad=True
-        )  # fmt: skip
 
 
 def make_optimizer(recipe: Hyperparameters, weights: list[Tensor]) -> torch.optim.Optimizer:

@@ -14,7 +14,8 @@ from torch import nn
 from empirical.methods.retain import Retrain
 from empirical.models.network import Network
 from empirical.models.resnet import Classifier
-from empirical.released import resolve
+from empirical.released import resolve_switches
+from empirical.runs import stages
 from empirical.runs.resources import Resources
 from empirical.runs.subset_models import SubsetModels
 from empirical.settings.run_config import MemorizationConfig, Runtime
@@ -118,7 +119,7 @@ def test_the_released_presets_resume_with_the_optimizers_of_both_branches(
     """They step on R, then on F, each with moments of its own; a cut after any step loses neither."""
 
     def stage() -> Stage:
-        return build(METHODS["neggrad"], "minmax-sam-0.1", fidelity=resolve(preset), optimizer=optimizer)
+        return build(METHODS["neggrad"], "minmax-sam-0.1", fidelity=resolve_switches(preset), optimizer=optimizer)
 
     assert len(Step(original(), stage()).optimizers) == 2
     resumes(stage, tmp_path, 1, 7)
@@ -251,10 +252,8 @@ def test_subset_models_resume_bit_for_bit_and_leave_no_checkpoint(
     )
     whole, cut = (Resources(Store(tmp_path / name), Runtime(device="cpu")) for name in ("whole", "cut"))
     expected = SubsetModels(config, whole).record()
-    real = cut.pauses
     for _ in range(3):
-        ending = Once(2)
-        monkeypatch.setattr(cut, "pauses", lambda *a, one=ending, **o: replace(real(*a, **o), ending=one))
+        monkeypatch.setattr(stages, "Pauses", partial(Pauses, ending=Once(2)))
         with pytest.raises(Stopped):
             SubsetModels(config, cut).record()
     assert list((cut.store.root / "checkpoints").iterdir())

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from empirical import registry
-from empirical.released import resolve
+from empirical.released import resolve_switches
 from empirical.runs.unlearning import build_method, check_run
 from empirical.settings.rule_labels import RuleSpec, parse_options, parse_rule
 from empirical.settings.run_config import RunConfig
@@ -83,7 +83,7 @@ def test_unknown_method_options_are_refused_with_the_nearest_name() -> None:
 def test_a_config_survives_json() -> None:
     config = RunConfig(rule="minmax-sam-0.1", metrics=("accuracy",), switches="tow=signed")
     assert build(RunConfig, plain(config)) == config
-    assert resolve(config.preset, config.switches).tow == "signed"
+    assert resolve_switches(config.preset, config.switches).tow == "signed"
 
 
 def test_building_a_config_imports_no_torch() -> None:

@@ -71,7 +71,7 @@ class OnePool(ReplayOnCpu):
 
     def execute(self, work: Callable[[], Tensor]) -> Tensor:
         self.held.append(len(self.alive))
-        return super().run(work)
+        return super().execute(work)
 
     def capture(self, work: Callable[[], Tensor]) -> Recording:
         recording = super().capture(work)

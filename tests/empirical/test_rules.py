@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from empirical.methods.relabel import RandomLabel, SalUn
 from empirical.models.network import Network
-from empirical.released import Fidelity, resolve
+from empirical.released import Fidelity, resolve_switches
 from empirical.settings.run_config import Hyperparameters
 from empirical.training.rules import (
     Plain,
@@ -100,7 +100,7 @@ def test_a_label_builds_the_rule_it_names() -> None:
 
 def test_minmax_may_look_for_the_highest_cross_entropy_instead() -> None:
     """D13: with L = -CE, maximizing the sharpness of CE takes the gradient at eps against the gradient of L."""
-    rule = build_rule("minmax-sam-0.3", context(resolve("correct", "minmax_sign=cross-entropy")))
+    rule = build_rule("minmax-sam-0.3", context(resolve_switches("correct", "minmax_sign=cross-entropy")))
     g = torch.where(MASK, OTHER @ START, 0.0)
     forget = torch.where(MASK, OTHER @ (START - 0.3 * g / g.norm()), 0.0)
     near(apply(rule), torch.where(MASK, forget, branch(CURVATURE, ~MASK, 1)))
@@ -148,7 +148,7 @@ class Momentum:
 def test_minmax_in_two_half_steps_that_perturb_the_whole_network(stage: str) -> None:
     """`mask_stage` and `minmax_update` together: retain, then forget at the moved weights, each with an optimizer of
     all weights; the mask acts on the result of SAM, or, as released, on its second gradient alone."""
-    fidelity = resolve("correct", f"mask_stage={stage}, minmax_update=double")
+    fidelity = resolve_switches("correct", f"mask_stage={stage}, minmax_update=double")
     found = train(build_rule("minmax-sam-0.3", context(fidelity)), fidelity, decay=0.1)
     w, first, second = START, Momentum(0.1), Momentum(0.1)
     for _ in range(3):
@@ -176,7 +176,7 @@ def test_minmax_in_one_step_follows_for_each_weight_the_branch_that_owns_it() ->
 @pytest.mark.parametrize("preset", ["correct", "official-paper"])
 def test_saluns_mask_acts_where_the_preset_says(preset: str) -> None:
     """The release perturbs the whole network and masks the perturbed gradient; ours perturbs salient weights only."""
-    fidelity = resolve(preset)
+    fidelity = resolve_switches(preset)
     rule = method_rule(SalUn(), build_rule("sam-0.3", context(fidelity)), context(fidelity))
     g = (CURVATURE + OTHER) @ START
     released = torch.where(MASK, (CURVATURE + OTHER) @ (START + 0.3 * g / g.norm()), 0.0)
@@ -199,7 +199,7 @@ def test_weights_outside_the_mask_keep_their_bits(label: str) -> None:
 
 @pytest.mark.parametrize("label", ["masked-sgd", "masked-sam-0.3"])
 def test_the_release_lets_weight_decay_alone_move_weights_outside_the_mask(label: str) -> None:
-    fidelity = resolve("official-paper", "joint_mask=applied")
+    fidelity = resolve_switches("official-paper", "joint_mask=applied")
     rule = build_rule(label, context(fidelity))
     decayed, optimizer = START, Momentum(0.1)
     for _ in range(3):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from empirical.metrics.pooled import Pool, klom
+from empirical.metrics.pooled import SeedArrays, klom
 from figures.catalogue import FIGURES
 from figures.drawing.drawing import Drawing
 from figures.drawing.files import draw, drawing_of
@@ -151,7 +151,7 @@ def save_klom(store: Store) -> None:
         run = save_network(store, 0.5, rule=rule, seed=seed, arrays=found, model="klom", difficulty="high", extra=extra)
         pools[rule].append((run.run_id, found))
     for rule, members in pools.items():
-        values = klom(Pool([arrays for _, arrays in members]))
+        values = klom(SeedArrays([arrays for _, arrays in members]))
         arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
         config = {"metric": "klom", "version": 2, "stages": [rule], "forget_set": "same", "pooled": True}
         labels = {"pretrain": "sgd", "rule": rule, "difficulty": "high", "model": "klom"}
