@@ -262,8 +262,8 @@ over settings. Its interval should contain the true mean in 95 of 100 studies li
 
 ## What the CIFAR-10 study scatters by
 
-`errors` is the deviation over seeds in a typical setting, `between` that of the settings' means. `rules` is the
-correlation of the effects of SAM and ASAM, which are held against the same SGD run.
+`errors` is the deviation over seeds in a typical setting, `between` the deviation of the settings' means. `rules` is
+the correlation of the effects of SAM and ASAM, which are compared with the same SGD run.
 
 {measured}
 
@@ -282,11 +282,11 @@ true deviation between settings. `shared` is the part of the variance over seeds
 
 - **chosen**: `V = s^2 / K + max(0, c)` and Student's t with Satterthwaite's degrees of freedom, the method of
   `repro.statistics.effects`.
-- **settings alone**: the t-interval of the settings' means. It forgets that settings share originals.
-- **inverse variance**: DerSimonian-Laird weights with Hartung-Knapp, as in statsmodels. Three seeds do not tell a
-  weight.
+- **settings alone**: the t-interval of the settings' means. It ignores that settings share originals.
+- **inverse variance**: DerSimonian-Laird weights with Hartung-Knapp, as in statsmodels. Three seeds are too few
+  to estimate weights.
 - **every effect**: the t-interval of all effects, as if they were independent.
-- **prediction**: how often the prediction interval contains what one further setting shows with as many seeds.
+- **prediction**: how often the prediction interval contains the effect in one more setting with as many seeds.
 
 The chosen intervals cover {low:.3f} to {high:.3f}; {inside} of {points} rows lie between 0.94 and 0.96, {below} below.
 Most of the others are too wide: with a true `tau` of 0 the settings differ by less than the method allows for.
@@ -304,7 +304,7 @@ is told "only where" or "the opposite" more often than one set would be; the row
 ## Many models on few images
 
 KLoM and U-LiRA compare many unlearned with many retrained models, image by image. Here 40 of either kind were drawn
-on 36 images, of which about one in ten is found out. An interval over models alone is that of these very images. An
+on 36 images; an attack recognizes about one in ten. An interval over models alone is valid for these images only. An
 interval over models and images covers enough. Both intervals of KLoM are too wide. A likely reason is that a sample
 without some of the models leaves bins of its histograms empty. Intervals are from {draws} draws.
 

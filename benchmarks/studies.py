@@ -36,7 +36,7 @@ QUESTIONS = {
     "cifar10-draws": "Does the result hold on other draws of the forget set?",
     "cifar10-mask": "Which cutoff of its mask suits Sharp MinMax?",
     "cifar10-plain": "Does it hold without augmentation?",
-    "cifar10-radius": "At which radius does SAM stop to forget?",
+    "cifar10-radius": "At which radius does SAM stop forgetting?",
     "cifar10-random": "Does it hold on random forget sets?",
     "cifar10-rates": "How much of an effect is the rate that was chosen?",
     "cifar10-resnet18": "Does it hold in a ResNet-18?",

@@ -44,7 +44,7 @@ def figure(name: str, **facts: Any) -> Callable[[DrawFunction], DrawFunction]:
 
 
 def command_of(facts: FigureFacts) -> str:
-    """Return the command that makes a figure's records, that of its first study where no other is named."""
+    """Return the command that makes a figure's records; by default the command of its first study."""
     return facts.made_by or load_study((*facts.studies, LOOSE)[0]).command
 
 

@@ -141,9 +141,9 @@ class TheoryConfig:
         steps = self.seeds * (self.pretrain_epochs + self.epochs + 1) * (self.n / self.batch_size + 1)
         widest = max(("seeds", "epochs", "pretrain_epochs"), key=lambda name: getattr(self, name))
         refuse_cost(widest, getattr(self, widest), steps * 1e-5 / 3600, 1e5, unit="hours")  # a step takes 10 us or more
-        kept = self.seeds * (self.n**2 + self.n * self.m) + self.directions * (self.m + self.n)
+        stored = self.seeds * (self.n**2 + self.n * self.m) + self.directions * (self.m + self.n)
         widest = max(("seeds", "directions"), key=lambda name: getattr(self, name))
-        refuse_cost(widest, getattr(self, widest), kept * 8e-9, 1e3, unit="GB of memory")
+        refuse_cost(widest, getattr(self, widest), stored * 8e-9, 1e3, unit="GB of memory")
         refuse_cost("patches", self.patches, (self.n * self.noise_vectors) ** 2 * 8e-9, 1e3, unit="GB of memory")
         if self.draw != "dense" and NEEDS_VECTORS in (self.unlearn, *(name for name, _, _ in self.pretrain_phases())):
             raise reject("draw", self.draw, f"'dense' with {NEEDS_VECTORS}", "or take asam, which scales whole neurons")

@@ -31,7 +31,7 @@ def run_study(config: TheoryConfig, store: Store, *, pairs: Sequence[tuple[str, 
 
     Args:
         config: the setting, whose `pretrain` and `unlearn` are replaced.
-        store: where records are kept.
+        store: where records are written.
         pairs: (pretraining rule, unlearning rule) pairs.
     """
     configs = [replace(config, pretrain=pretrain, unlearn=unlearn) for pretrain, unlearn in pairs]

@@ -82,7 +82,7 @@ def reliability(inside: np.ndarray, correct: np.ndarray) -> float | None:
 
 
 class Likeness(NamedTuple):
-    """How alike the forget sets of two estimates are.
+    """How similar the forget sets of two estimates are.
 
     Attributes:
         overlap: share of a set that the other estimate chooses too; chance: of two sets drawn at random.
@@ -100,7 +100,7 @@ class Likeness(NamedTuple):
 def compare_draws(
     inside: np.ndarray, correct: np.ndarray, models: int, *, forget_fraction: float = 0.05, repeats: int = SPLITS
 ) -> dict[str, Likeness]:
-    """Return how alike `low`, `mid` and `high` are that two estimates choose, each from `models` subset models.
+    """Return how similar `low`, `mid` and `high` are that two estimates choose, each from `models` subset models.
 
         overlap = |A and B| / m,    by chance m / n,    spread^2 = Cov_{i in A}(s_i, t_i)
 

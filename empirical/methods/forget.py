@@ -67,9 +67,9 @@ class Scrub:
 
     `KL = T^2 mean KL(original || current)` at temperature T; the original is frozen, in evaluation mode.
 
-    The paper states none of the four settings, and its released code has no defaults: it stops without them. Ours are
-    those of SCRUB's own scripts as public copies have them: gamma 0.99, T = 4 and two ascent epochs of the small-scale
-    ones, beta 0.5 (there `alpha`) of the large-scale ones; the small-scale ones take 0.001.
+    The paper states none of the four settings, and its released code has no defaults: it stops without them. Ours come
+    from public copies of SCRUB's own scripts. gamma 0.99, T = 4 and two ascent epochs are those of its small-scale
+    scripts, beta 0.5 (there `alpha`) is that of the large-scale ones; the small-scale ones use 0.001.
     """
 
     beta: float = setting(0.5, "weight of the distance to the original on R", symbol="beta", low=0)

@@ -158,7 +158,7 @@ def forgotten_share(members: np.ndarray, others: np.ndarray, target: np.ndarray,
 def threshold_attack(evaluation: Evaluation) -> dict[str, Any]:
     """Return how well a threshold on a score tells the forget set (members) from the test set, for each model.
 
-    At AUC 0.5 the two sets look alike; the target is the retrained model's value. The AUC of the loss has a 95 %
+    At AUC 0.5 the two sets look the same; the target is the retrained model's value. The AUC of the loss has a 95 %
     bootstrap interval over examples, and its ROC curve is an array over `attack_roc_fpr`.
     """
     found: dict[str, Any] = {"attack_roc_fpr": GRID}

@@ -73,14 +73,14 @@ class Experiment:
 
 
 class Models(NamedTuple):
-    """The models of a run; `retrained` is None where the config names no retraining (`retrain = none`)."""
+    """The models of a run; `retrained` is None if the config names no retraining (`retrain = none`)."""
 
     original: Trained
     retrained: Trained | None
     unlearned: Trained
 
     def parents(self, experiment: Experiment) -> dict[str, str]:
-        """Return the ids of the stages, and that of the forget set."""
+        """Return the ids of the stages and of the forget set."""
         found = {"pretrain": self.original.stage_id, "unlearn": self.unlearned.stage_id}
         if self.retrained:
             found["retrain"] = self.retrained.stage_id

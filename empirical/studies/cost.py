@@ -117,7 +117,7 @@ class Rates:
                   if operations(one) and (rate.tells or one[1:3] == pace[1:3])]  # fmt: skip
         if not others or not work:
             return None
-        # A card's rate says nothing of another's: those of a GPU count before those of a CPU.
+        # The rate of one device says nothing about another. Rates of a GPU are preferred to those of a CPU.
         known, rate = max(others, key=lambda one: (one[1].device != "cpu", one[0]))
         return Rate(rate.per_second * known / work, rate.source, rate.device, True)
 

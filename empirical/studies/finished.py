@@ -52,7 +52,7 @@ class Finished:
         self.benchmarks = [record for record in every if record.kind == "benchmark"]
 
     def imported(self, name: str) -> str:
-        """Return the id of an imported model by its name or id; an empty text where there is none."""
+        """Return the id of an imported model by its name or id; an empty text if there is none."""
         return next((one for store in self._stores if (one := store.stages.imported(name))), "")
 
     def find(self, kind: str, config: RunConfig) -> Record | None:

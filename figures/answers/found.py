@@ -102,7 +102,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Template:
-    """How a claim's effects are said; `{part}` and `{size}` are filled in.
+    """The sentence for a claim's effects; `{part}` and `{size}` are filled in.
 
     Attributes:
         gain, loss: an effect on the claimed side, and on the other.

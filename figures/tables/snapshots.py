@@ -34,7 +34,7 @@ class Snapshot:
 
     @property
     def record(self) -> Record:
-        """Return the run whose arrays are drawn, that of the first seed."""
+        """Return the run whose arrays are drawn: the first seed's."""
         return self.records[0]
 
     def value(self, name: str) -> float:

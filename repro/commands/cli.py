@@ -74,7 +74,7 @@ RESUMES = "finished runs are saved; run the same command again for the rest"
 @app.callback(invoke_without_command=True)
 def version(
     show: bool = typer.Option(False, "--version", help="Print the version and stop."),
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an unexpected error; anywhere in a line."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an unexpected error; may stand anywhere."),
 ) -> None:
     """Sharpness-aware machine unlearning: exact theory, network experiments, figures."""
     if show:
@@ -109,7 +109,7 @@ def run(command: Callable[[], Any], *, debug: bool = False) -> int:
     """Run a command and return its exit code.
 
     2 usage, 3 data missing, 4 memory, 5 diverged, 6 integrity, 7 disk full, 130 Ctrl-C, 128 + n ended by signal n, 1
-    what nobody expected. Damage that was named on the way makes 6 of a command that did all the rest.
+    an unexpected error. A command that named damage but did all the rest returns 6.
     """
     with collected(lambda line: typer.echo("damaged: " + printable(line), err=True)) as damaged:
         code = _run(command, debug)
@@ -178,7 +178,7 @@ def _flushed(code: int) -> int:
 
 
 def _silenced(code: int) -> int:
-    """Send what is still to be printed nowhere, so that the interpreter's own last flush complains of nothing."""
+    """Discard remaining output, so that the interpreter's last flush raises nothing."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     return code

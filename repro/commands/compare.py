@@ -29,7 +29,7 @@ METRICS = ("test_error", "forget_error", "retain_error", "kappa_retain", "kappa_
         "zeta_retain_oppose", "zeta_forget_oppose", "active_retain_match", "active_retain_oppose",
         "active_forget_match", "active_forget_oppose")  # fmt: skip
 STUDY = Annotated[
-    str, typer.Option(help="A study: of signal-noise data, or of real images to hold the predictions against.")
+    str, typer.Option(help="A study of signal-noise data, or of real images, to compare with the theory.")
 ]
 
 
@@ -56,10 +56,10 @@ class Twin:
 
 
 def compare(study: STUDY = "", store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
-    """Compare the theory with networks: on the same signal-noise data, or a study with what was predicted of it.
+    """Compare networks with the theory: on the same signal-noise data, or a study with its predictions.
 
-    Without a study, your own networks on signal-noise data are compared, or the published ones where you have none.
-    Theory that your own lack is simulated now and saved.
+    Without a study, your own networks on signal-noise data are compared, or the published ones if you have none.
+    If the theory of your networks is missing, it is simulated and stored.
     """
     from figures.catalogue import FIGURES
     from figures.tables.beside import networks

@@ -64,7 +64,7 @@ def run(
 ) -> None:  # fmt: skip
     """Run one experiment: pretrain, choose the forget set, retrain, unlearn, evaluate, record.
 
-    The table holds the unlearned model against doing nothing, which is the original model, and against retraining.
+    The table compares the unlearned model with doing nothing (the original model) and with retraining.
     Under torchrun its processes train every stage together (`--batch-parts`), and the first one writes and prints.
     """
     Store(store).ensure_writable()
@@ -100,7 +100,7 @@ ALIKE = (
 
 
 def as_searched(config: RunConfig) -> RunConfig:
-    """Return the config with rate, epochs and batch sizes of the published search for its setting, on most seeds."""
+    """Return the config with the rate, epochs and batch sizes that the search with most seeds found."""
     found: dict[RunConfig, int] = {}
     usual, wanted = plain(RunConfig()), plain(config)
     for record in read_records(map(PublishedStudy, published_files()), KIND):
@@ -176,8 +176,8 @@ def evaluate(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A metric's setting: landscape_points=25; repeatable.")
     ] = None,
-    retrain: Annotated[bool, typer.Option("--retrain", help="Train models whose weights are gone.")] = False,
-    workers: Annotated[int, typer.Option(help="Processes; 0 is one a GPU, or one a core without.", min=0)] = 0,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Train models again whose weights are gone.")] = False,
+    workers: Annotated[int, typer.Option(help="Processes; 0: one per GPU, or per core without a GPU.", min=0)] = 0,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
@@ -246,13 +246,13 @@ def memorization(
 
 @app.command()
 def import_index(
-    path: Annotated[Path, typer.Argument(help="Row numbers to forget: .npy, or text; or a table, with --where.")],
+    path: Annotated[Path, typer.Argument(help="Row numbers to forget (.npy or text), or a table for --where.")],
     where: Annotated[
-        str, typer.Option(help="Forget the rows of a .csv or .parquet table that meet this: 'age >= 60 and sex == F'.")
+        str, typer.Option(help="Forget the rows of a .csv or .parquet table with this condition: 'age >= 60'.")
     ] = "",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Save your own forget set in the store, for --difficulty index --forget-index ID."""
+    """Store your own forget set, for --difficulty index --forget-index ID."""
     Store(store).ensure_writable()
     from empirical.runs.imports import import_index as save
 
@@ -265,11 +265,11 @@ def import_index(
 def import_scores(
     runtime: Runtime,
     path: Annotated[Path, typer.Argument(help="Published memorization scores, an .npz file with `tr_mem`.")],
-    dataset: Annotated[str, typer.Option(help="The data set they belong to; labels are compared.")],
-    dataset_options: Annotated[str, typer.Option(help="Its settings, such as size=64.")] = "",
+    dataset: Annotated[str, typer.Option(help="Their data set; labels are compared.")],
+    dataset_options: Annotated[str, typer.Option(help="Settings of the data set, such as size=64.")] = "",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Save published memorization scores in the store, for --difficulty high --scores ID."""
+    """Store published memorization scores, for --difficulty high --scores ID."""
     Store(store).ensure_writable()
     from empirical.runs.imports import import_scores as save
     from empirical.runs.resources import Resources
@@ -282,11 +282,11 @@ def import_scores(
 @app.command()
 def diff(
     left: Annotated[str, typer.Argument(help="A run id, or enough of its first digits.")],
-    right: Annotated[str, typer.Argument(help="Another one.")],
+    right: Annotated[str, typer.Argument(help="The run to compare it with.")],
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Name every setting in which two network runs differ."""
+    """List every setting in which two network runs differ."""
     from empirical.studies.compare import diff_runs
 
     records = read_records(readers(Store(store)))

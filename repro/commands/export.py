@@ -42,7 +42,7 @@ def export(
     force: ForceOption = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Write a study as Parquet and CSV, one row a run, with a data dictionary.
+    """Write a study as Parquet and CSV, one row for each run, with a data dictionary.
 
     A file that it did not write itself is replaced with --force only.
     """
@@ -81,7 +81,7 @@ def study_records(name: str, store: Store, published: Published) -> dict[str, li
 
 
 def export_rows(record: Record) -> list[Row]:
-    """Return a record's rows: one, but one a seed of theory, a setting of a sweep, a rule of `theory alpha`."""
+    """Return the rows of a record: one, or one for each seed of the theory, sweep setting, rule of `theory alpha`."""
     if record.kind == "theory_sweep":
         columns = record.arrays()
         rows = zip(*(values.tolist() for values in columns.values()), strict=True)

@@ -25,16 +25,16 @@ from repro.terminal.output import (
 
 StudyOption = Annotated[
     list[str] | None,
-    typer.Option(help="Draw this study, a name or a recipe file, in place of others; repeatable."),
+    typer.Option(help="Use this study instead (a name or a recipe file); repeatable."),
 ]
 
 
 def figures(
     names: Annotated[list[str], typer.Argument(help="Names of figures and tables, or `all`.")],
     study: StudyOption = None,
-    strict: Annotated[bool, typer.Option(help="Exit with 3 when anything drawn is missing a run.")] = False,
+    strict: Annotated[bool, typer.Option(help="Exit with 3 if a figure lacks a run.")] = False,
     out: Annotated[Path | None, typer.Option(help="Output folder; default: figures/ in the store.")] = None,
-    style: Annotated[str, typer.Option(help="paper, or for a wall slides or dark, as SVG too.")] = "paper",
+    style: Annotated[str, typer.Option(help="paper; slides or dark, for a projector, also write SVG.")] = "paper",
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
@@ -65,7 +65,7 @@ def claims(
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Say what was found on every claim of the paper, and how sure that is, from records."""
+    """Print the answer to every claim of the paper, and how sure it is."""
     from figures.answers.answers import assess
     from figures.tables.records import Studies
 
@@ -95,7 +95,7 @@ def report(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None
 
 
 def summary(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
-    """Say what ran, what was found, where to look and what to try next."""
+    """Print what ran, the results, where to look and what to try next."""
     from figures.answers.page import summary as lines_of
 
     lines = lines_of(studies_in(store), store / "report.html")

@@ -23,9 +23,9 @@ STAGES = ("pretrain", "retrain", "unlearn", "subset")
 
 @app.command("list")
 def list_models(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
-    """List the stages whose weights are in the store."""
+    """List the stages whose weights are stored."""
     rows = [_row(folder) for folder in Store(store).stages.all()]
-    emit(rows, as_json=json, empty="no weights saved yet")
+    emit(rows, as_json=json, empty="no weights stored yet")
     if rows and not json:
         say(f"{len(rows)} models, {sum(row['bytes'] for row in rows) / 1e6:.1f} MB")
 
@@ -57,11 +57,11 @@ def export_run(
 
 
 def upload(folder: Path, name: str) -> None:
-    """Put the files of a folder into a repository of the hub, which is made where there is none.
+    """Upload the files of a folder to a repository of the hub, and create it if it does not exist.
 
     Raises:
         ConfigError: when the hub does not take such a name.
-        MissingDataError: when it cannot be reached, or does not let us in.
+        MissingDataError: when it cannot be reached, or refuses the login.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import (
@@ -88,7 +88,7 @@ def upload(folder: Path, name: str) -> None:
 @app.command("import")
 def import_checkpoint(
     path: Annotated[Path, typer.Argument(help="A .safetensors, .pth or .pt file of weights.")],
-    name: Annotated[str, typer.Option("--as", help="What runs call it: --original NAME.")],
+    name: Annotated[str, typer.Option("--as", help="Its name for runs: --original NAME.")],
     model: Annotated[str, typer.Option(help="Its architecture, such as resnet18 or timm:NAME.")],
     dataset: Annotated[str, typer.Option(help="The data set it was trained on, such as cifar10.")],
     dataset_options: Annotated[str, typer.Option(help="Settings of the data set.")] = "",
@@ -96,7 +96,7 @@ def import_checkpoint(
     data_root: Annotated[str, typer.Option(envvar="REPRO_DATA", help="Folder of local image files.")] = "",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Save a checkpoint from elsewhere in the store, to unlearn from it: `repro run --original NAME`."""
+    """Store a checkpoint from elsewhere, to unlearn from it with `repro run --original NAME`."""
     Store(store).ensure_writable()
     from empirical.exchange.models import import_model
     from empirical.runs.resources import Resources
@@ -116,12 +116,12 @@ def import_checkpoint(
 @app.command()
 def prune(
     stage: Annotated[
-        list[str] | None, typer.Option(help="Stages to free: unlearn (the default), subset, retrain, pretrain.")
+        list[str] | None, typer.Option(help="Stages to delete: unlearn (the default), subset, retrain, pretrain.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be freed and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be deleted and stop.")] = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Delete weights; every number stays, and metrics added later take training again."""
+    """Delete weights; all numbers stay, but a metric added later needs training again."""
     wanted = [choose("stage", name, STAGES) for name in several(stage) or ["unlearn"]]
     home = Store(store)
     home.require()

@@ -21,8 +21,8 @@ from repro.study.study import load_study
 from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 
 KindOption = Annotated[str | None, typer.Option(help="Only runs of this kind, such as theory or unlearn.")]
-StudyOption = Annotated[str | None, typer.Option(help="Only runs of this study, one a line.")]
-LimitOption = Annotated[int | None, typer.Option(help="At most so many runs, the newest, one a line.", min=1)]
+StudyOption = Annotated[str | None, typer.Option(help="Only runs of this study, each on its own line.")]
+LimitOption = Annotated[int | None, typer.Option(help="Only this many runs, the newest, each on its own line.", min=1)]
 
 
 def list_runs(
@@ -31,7 +31,7 @@ def list_runs(
 ) -> None:  # fmt: skip
     """List the finished runs by study: your own first, then the published ones.
 
-    With --study, --kind or --limit each run has a line of its own, as it has with --json.
+    With --study, --kind, --limit or --json each run has its own line.
     """
     own = Store(store).heads()
     heads: dict[str, Head] = {}
@@ -117,9 +117,9 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def verify(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
-    """Compare every stored file with its recorded hash, in your own store and in the committed studies."""
+    """Compare every stored file with its recorded hash, in your store and in the published studies."""
     if store.is_file() or (store != DEFAULT_STORE and not store.is_dir()):  # of the default one nobody said that it is
-        raise MissingDataError(f"store = {str(store)!r}: no such folder; name the one that your runs are in")
+        raise MissingDataError(f"store = {str(store)!r}: no such folder; name the folder of your runs")
     problems = [problem for reader in readers(Store(store)) for problem in reader.verify()]
     emit([{"problem": problem} for problem in problems], as_json=json, empty="every file matches its hash")
     if problems:
@@ -129,8 +129,7 @@ def verify(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None
 def publish(
     name: Annotated[str, typer.Argument(help="Name of the study, such as digits.")],
     arrays: Annotated[
-        bool,
-        typer.Option("--arrays/--no-arrays", "--attach/--no-attach", help="Take arrays and per-epoch rows too."),
+        bool, typer.Option("--arrays/--no-arrays", "--attach/--no-attach", help="Include arrays and per-epoch rows.")
     ] = True,
     zenodo: Annotated[bool, typer.Option("--zenodo", help="Also write Zenodo's metadata and a CITATION.cff.")] = False,
     creator: Annotated[
@@ -138,9 +137,9 @@ def publish(
     ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Publish the runs of a study: to results/NAME.parquet, and the list of its runs to results/studies.json.
+    """Publish a study: write its runs to results/NAME.parquet and its list of runs to results/studies.json.
 
-    What the file has and the store has not stays in it; remove the file to publish anew.
+    Runs that only the file has stay in it; remove the file first to publish the store alone.
     """
     path = published_path(name, Path("results"))
     if creator and not zenodo:
@@ -164,7 +163,7 @@ def publish(
 
 
 def tidy(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Name what would go and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed and stop.")] = False,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:

@@ -24,7 +24,7 @@ from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, 
 
 WhereOption = Annotated[list[str] | None, typer.Option(help="Only runs with this setting: rule=sam-0.1; repeatable.")]
 WithoutOption = Annotated[
-    list[str] | None, typer.Option(help="Do not measure this metric, `evaluate` can add it later: lira,ulira.")
+    list[str] | None, typer.Option(help="Metrics to leave out, `evaluate` can add them later: lira,ulira.")
 ]
 
 SkipOption = Annotated[bool, typer.Option("--skip-committed", help="Leave out the runs that a published study has.")]
@@ -36,19 +36,17 @@ SkipOption = Annotated[bool, typer.Option("--skip-committed", help="Leave out th
 def grid(
     runtime: Runtime,
     launch: Launch,
-    recipe: Annotated[
-        Path, typer.Argument(help="A recipe file, or the name of one that comes with the toolkit: digits.")
-    ],
+    recipe: Annotated[Path, typer.Argument(help="A recipe file, or the name of a built-in one: digits.")],
     where: WhereOption = None,
     without: WithoutOption = None,
     skip_committed: SkipOption = False,
     shard: Annotated[str, typer.Option(help="Only the i-th of n parts of the runs: 1/4; for fixed splits.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and stop.")] = False,
     max_seconds: Annotated[
-        float | None, typer.Option(help="End at the next checkpoint after so many seconds, > 0.")
+        float | None, typer.Option(help="End at the first checkpoint after this many seconds, > 0.")
     ] = None,
     workers: Annotated[
-        int, typer.Option(help="Processes; 0 is one a GPU, or one a core without. No number depends on it.", min=0)
+        int, typer.Option(help="Processes; 0: one per GPU, or per core without a GPU. Changes no result.", min=0)
     ] = 0,
     search_only: Annotated[
         bool, typer.Option("--search-only", help="Only trials of the learning-rate search.")
@@ -121,16 +119,14 @@ def _submit(
 @with_runtime
 def status(
     runtime: Runtime,
-    recipe: Annotated[
-        Path, typer.Argument(help="A recipe file, or the name of one that comes with the toolkit: digits.")
-    ],
+    recipe: Annotated[Path, typer.Argument(help="A recipe file, or the name of a built-in one: digits.")],
     watch: Annotated[bool, typer.Option("--watch", help="Show it again every five seconds until all is done.")] = False,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Say where a study stands: pending, running and where, done, failed and why, and when the rest will be there.
+    """Show the state of a study: pending, running, done and failed runs, and the expected end.
 
-    From the store alone, whoever computes: this machine, another one, or the jobs of a cluster.
+    It reads only the store, so it works from any machine, also for the jobs of a cluster.
     """
     from empirical.studies.recipe import load_recipe
     from empirical.studies.status import status_of
@@ -167,16 +163,14 @@ def _show_status(name: str, found: Any) -> None:
 @with_runtime
 def plan(
     runtime: Runtime,
-    recipe: Annotated[
-        Path, typer.Argument(help="A recipe file, or the name of one that comes with the toolkit: digits.")
-    ],
+    recipe: Annotated[Path, typer.Argument(help="A recipe file, or the name of a built-in one: digits.")],
     where: WhereOption = None,
     without: WithoutOption = None,
     skip_committed: SkipOption = False,
     tasks: Annotated[
         list[str] | None, typer.Option(help="Processes that work together, each on one device, such as 1,8,64.")
     ] = None,
-    memory: Annotated[float, typer.Option(help="Memory of a device in GB, > 0, for the largest batch.", min=0)] = 80.0,
+    memory: Annotated[float, typer.Option(help="Memory of a GPU in GB, > 0, to find the largest batch.", min=0)] = 80.0,
     images_per_second: Annotated[
         float,
         typer.Option(help="Assumed images per second on the GPU, used when no run has been measured yet.", min=0),
@@ -294,10 +288,10 @@ def _say_plan(found: Any, counts: list[int]) -> None:
 
 @app.command()
 def recipes(
-    folder: Annotated[Path | None, typer.Argument(help="A folder of recipes; default: the toolkit's own.")] = None,
+    folder: Annotated[Path | None, typer.Argument(help="A folder of recipes; default: the built-in ones.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """List the recipes that come with the toolkit: how many runs each has, and which of its settings are guesses."""
+    """List the built-in recipes, with the number of runs and the settings that are guesses."""
     from empirical.studies.recipe import load_recipe
 
     paths = sorted((folder or bundled("recipes")).glob("*.toml"))

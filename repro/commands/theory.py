@@ -23,7 +23,7 @@ app = typer.Typer(help="Exact theory of the two-layer network, at any dimension.
 SETTING = ("signal_strength", "pretrain", "unlearn")  # an option of its own, or every rule in turn
 MASK = ("mask_fraction", "mask_refresh")  # of Sharp MinMax, which only sweeps and claims run
 MEASURED = ("curvature", "attacks")  # what a simulation measures where it is asked to
-# Forget error always stands with test error: the model that forgot nothing has the best test error.
+# Forget error is always shown with test error: a model that forgot nothing has the best test error.
 TRUST = "[ ] of a prediction: the interval that contains the simulation in nine of ten settings (repro theory validity)"
 COLUMNS = (
     "test_error",
@@ -59,7 +59,7 @@ PANELS = {
 
 
 Rho = Annotated[float | None, typer.Option("--rho", help="SAM radius of unlearning in absolute units, >= 0.")]
-PretrainRho = Annotated[float | None, typer.Option("--pretrain-rho", help="The same for pretraining, >= 0.")]
+PretrainRho = Annotated[float | None, typer.Option("--pretrain-rho", help="The same for pretraining, in those units.")]
 
 AllFiles = Annotated[bool, typer.Option("--all-files", help="Draw PDF and CSV too.")]
 
@@ -135,7 +135,7 @@ def _show_study(config: TheoryConfig, records: Sequence[Record], *, as_json: boo
 
 
 def _pretty(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a setting's lines of the table: each metric as mean ± standard error, and beneath it what is predicted."""
+    """Return the lines of a setting: each metric as mean ± standard error, and below it the prediction."""
     shown = {name: row[name] for name in ("pretrain", "unlearn", "status")}
     lines = [shown | {name: _text(name, row) for name in COLUMNS}]
     if row["prediction"]:
@@ -241,7 +241,7 @@ def validity(
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Hold predictions against simulation on random settings and print how often their intervals contain it."""
+    """Compare predictions with simulations of random settings; print how often the intervals contain them."""
     Store(store).ensure_writable()
     from theory.checks.validity import run_validity
 
@@ -258,7 +258,7 @@ def accuracy(
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Compare the test error with that of 32,768 points, in settings that are named and in random ones."""
+    """Compare the test error with the one from 32,768 points, in named and random settings."""
     Store(store).ensure_writable()
     from theory.checks.accuracy import run_accuracy
     from theory.tables import rows_of
@@ -275,7 +275,7 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
     return {name: f"{value:.5f}" if isinstance(value, float) else value for name, value in row.items()}
 
 
-WorkersOption = Annotated[int, typer.Option(help="Processes; 1 runs a thread a core. No number depends on it.", min=1)]
+WorkersOption = Annotated[int, typer.Option(help="Processes; 1: a thread per core instead. Changes no result.", min=1)]
 
 
 def _away(launch: Launch, name: str, store: Path, words: list[str], workers: int) -> bool:
@@ -292,14 +292,14 @@ def claims(
     launch: Launch,
     names: Annotated[list[str] | None, typer.Argument(help="Claims to check; all when none is named.")] = None,
     seeds: Annotated[int, typer.Option(help="Independent seeds of every claim, at least 2.")] = 40,
-    first_seed: Annotated[int, typer.Option(help="First seed; another one repeats the check on fresh draws.")] = 0,
+    first_seed: Annotated[int, typer.Option(help="First seed; another value repeats the check on new draws.")] = 0,
     workers: WorkersOption = 1,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Print answer, effect, interval and a sentence to quote for each claim; only what no record has is computed.
+    """Print answer, effect, interval and a sentence to quote for each claim; only missing records are computed.
 
-    Every simulated setting is saved: stopped at any time, the same command goes on, and several of them share the work.
+    Every simulated setting is stored: a stopped command continues, and several commands share the work.
     """
     from theory.claims.claim import EVERYTHING, KIND, MEASUREMENT, run_claims
 
@@ -321,7 +321,7 @@ def laws(
     output: Annotated[Path | None, typer.Option(help="Markdown file to write; the page is printed without it.")] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Write the laws of the theory as one table, from the records of the claims."""
+    """Print the laws of the theory as one table, from the records of the claims."""
     from figures.tables.records import Records
     from figures.tables.theory import claim_records
     from theory.claims.claim import KIND, MEASUREMENT

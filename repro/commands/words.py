@@ -17,7 +17,7 @@ def explain_word(
     term: Annotated[str | None, typer.Argument(help="A number or a word, such as ToW, klom or 'forget set'.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Say what a number or a word means; without one, list the glossary."""
+    """Explain a number or a word; without an argument, list the glossary."""
     if term is None:
         emit([{"term": one.name, "meaning": one.meaning} for one in terms()], as_json=json)
         return

@@ -17,7 +17,7 @@ from theory.engine import Trajectory
 from theory.measures.metrics import SIDES
 from theory.stats import mean_interval
 
-SWITCHED_OFF, KEPT = 0.5, 0.8  # "deactivates" means at least half, "leaves active" at least four fifths
+SWITCHED_OFF, STAYS = 0.5, 0.8  # "deactivates" means at least half, "leaves active" at least four fifths
 # start: pretraining rule and its epochs
 STARTS = {"SGD-pretrained": ("sgd", 100), "SAM-pretrained": ("sam", 100), "initialization": ("sgd", 0)}
 RADII = (0.1, 0.3, 1.0, 3.0, 10.0)  # of the probe, in units of rho_th
@@ -37,8 +37,8 @@ def share_of(run: Trajectory, group: str, epoch: int, what: str = "_joint") -> n
         what: "_joint", active at W and at W + eps, or "_predicted", active and deeper than the survival threshold.
     """
     column = run.epochs.tolist().index(epoch)
-    active, kept = (run.metrics[f"active_{group}{where}"][:, column] for where in ("", what))
-    return np.divide(kept, active, out=np.full_like(active, np.nan), where=active > 0.0)
+    active, stay = (run.metrics[f"active_{group}{where}"][:, column] for where in ("", what))
+    return np.divide(stay, active, out=np.full_like(active, np.nan), where=active > 0.0)
 
 
 def grid(runs: Runs) -> Grid:
@@ -59,11 +59,11 @@ def analyse(runs: Runs, config: ClaimConfig) -> ClaimResult:
     for (start, radius), run in runs.items():
         rows += [_row(run, start, radius, epoch) for epoch in EPOCHS]
         if radius in JUDGED:
-            off, kept = (mean_interval(share) for share in (1 - share_of(run, "retain_match", 0),
+            off, stay = (mean_interval(share) for share in (1 - share_of(run, "retain_match", 0),
                                                             share_of(run, "forget_match", 0)))  # fmt: skip
             parts[_off(start, radius)] = Part(off, low=SWITCHED_OFF, inside=radius == 1.0)
             stays = f"F, j = y stays active, {start}, {radius:g} rho_th"
-            parts[stays] = Part(kept, low=KEPT, inside=radius == 1.0)
+            parts[stays] = Part(stay, low=STAYS, inside=radius == 1.0)
     return judge(parts, _off("SGD-pretrained", 1.0), config, rows=rows, sentence=_sentence(runs))
 
 
@@ -86,7 +86,7 @@ def _row(run: Trajectory, start: str, radius: float, epoch: int) -> dict:
 
 def _sentence(runs: Runs) -> str:
     off = {start: mean_interval(1 - share_of(runs[start, 1.0], "retain_match", 0)) for start in STARTS}
-    kept = [share_of(run, "forget_match", 0).mean() for run in runs.values()]
+    stay = [share_of(run, "forget_match", 0).mean() for run in runs.values()]
     gaps = [abs(share_of(run, "retain_match", 0).mean() - share_of(run, "retain_match", 0, "_predicted").mean())
             for run in runs.values()]  # fmt: skip
     depth = mean_interval(runs["SGD-pretrained", 1.0].metrics["depth_retain_match"][:, 0])
@@ -95,7 +95,7 @@ def _sentence(runs: Runs) -> str:
         f"(the surviving share is right to within {max(gaps):.3f} at any start and radius): rho_th switches off a "
         f"share {shown(off['SAM-pretrained'])} of them after SAM pretraining, {shown(off['initialization'])} at "
         f"initialization and {shown(off['SGD-pretrained'])} after SGD, whose preactivations lie {shown(depth, 2)} "
-        f"times as deep as V_c; of the forget neurons with j = y at least {min(kept):.3f} stay."
+        f"times as deep as V_c; of the forget neurons with j = y at least {min(stay):.3f} stay."
     )
 
 

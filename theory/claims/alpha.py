@@ -23,7 +23,7 @@ RULES = {"sgd": {"unlearn": "sgd"}, "sam": {"unlearn": "sam", "rho_scale": 1.0}}
 CLOCKS = {"eta ~ 1/d": scaled_clock, "eta fixed": fixed_clock}
 D_AXIS, N_AXIS = (500, 2000, 8000, 32000), (10, 20, 40, 80)  # d at n = 40, and n at d = 8000
 MIDDLE = {"d": 8000, "n": 40}
-# Signal strength, pretraining rule: both rules overfit benignly for some alpha. The first is the headline's.
+# Signal strength, pretraining rule: both rules overfit benignly for some alpha. The first is the typical one.
 SETTINGS = ((2.0, "sgd"), (1.0, "sam"), (2.0, "sam"))
 MATCHED = tuple(TheoryConfig(alpha=alpha, pretrain="sam") for alpha in (0.5, 0.9))  # small alphas, matched forgetting
 TOLERANCE = 0.1  # how far an exponent may lie beyond the bound's

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,18 +60,13 @@ def run_settings(
         workers: processes; 1 uses one thread for each core instead. The number of processes, here or elsewhere on the
             same store, changes no result.
     """
-    wanted = list(dict.fromkeys(settings))
-    own = trajectory_store(store)
+    wanted, own = list(dict.fromkeys(settings)), trajectory_store(store)
     found = {setting: run for setting in wanted if (run := find_trajectory(own, setting, oracle))}
     missing = [setting for setting in wanted if setting not in found]
     if missing:
         own.ensure_writable()
-        found |= _share_out(list(grouped(missing).values()), own, oracle, label=label, workers=workers)
-        found |= {
-            setting: run
-            for setting in missing
-            if setting not in found and (run := find_trajectory(own, setting, oracle))
-        }
+        _share_out(list(grouped(missing).values()), own, oracle, label=label, workers=workers)
+        found |= {setting: run for setting in missing if (run := find_trajectory(own, setting, oracle))}
     return {setting: found[setting] for setting in wanted}
 
 
@@ -113,52 +109,37 @@ def save_trajectory(run: Trajectory, own: Store, *, oracle: bool, study: str, se
     )  # fmt: skip
 
 
-def _share_out(groups: Groups, own: Store, oracle: bool, *, label: str, workers: int) -> dict[TheoryConfig, Trajectory]:
-    """Return the trajectories that this process simulated."""
+def _share_out(groups: Groups, own: Store, oracle: bool, *, label: str, workers: int) -> None:
     if workers <= 1 or len(groups) == 1:
         return work(groups, own.root, oracle, label)
     # spawned: threads and compiled code do not survive a fork; each process takes one thread
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread) as pool:
-        for done in [pool.submit(_work_away, groups, own.root, oracle, label * (i == 0)) for i in range(workers)]:
+        for done in [pool.submit(work, groups, own.root, oracle, label * (i == 0)) for i in range(workers)]:
             done.result()
-    return {}
+    return None
 
 
 def _one_thread() -> None:
     os.environ["NUMBA_NUM_THREADS"] = "1"
 
 
-def _work_away(*arguments: Any) -> None:
-    """Work in a separate process; its trajectories stay in the store and are not sent back."""
-    work(*arguments)
-
-
-def work(groups: Groups, root: Any, oracle: bool, label: str) -> dict[TheoryConfig, Trajectory]:
-    """Simulate the groups. Groups of other processes come last: this one waits for them, or takes over if the other
-    died.
-
-    Returns:
-        The settings that were simulated here.
-    """
-    own, found = Store(root), {}
+def work(groups: Groups, root: Path, oracle: bool, label: str) -> None:
+    """Simulate and save the groups. Groups of other processes come last: they are waited for, or taken over."""
+    own = Store(root)
 
     def attempt(group: list[TheoryConfig]) -> None:
         with own.lease(setting_id(group[0].pretrain_key(), oracle), wait=False):
-            found.update(_simulate_missing(group, own, oracle, label))
+            _simulate_missing(group, own, oracle, label)
 
     in_turn(track(groups, label) if label else groups, attempt)
-    return found
 
 
-def _simulate_missing(
-    group: list[TheoryConfig], own: Store, oracle: bool, label: str
-) -> dict[TheoryConfig, Trajectory]:
+def _simulate_missing(group: list[TheoryConfig], own: Store, oracle: bool, label: str) -> None:
     settings = [setting for setting in group if find_trajectory(own, setting, oracle) is None]
     if not settings:
-        return {}
+        return
     begin = time.perf_counter()
     runs = simulate_many(settings, oracle=oracle)
     seconds = round((time.perf_counter() - begin) / len(settings), 3)
     for run in runs:
         save_trajectory(run, own, oracle=oracle, study=label or "cells", seconds=seconds)
-    return {run.config: run for run in runs}

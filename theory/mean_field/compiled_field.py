@@ -1,4 +1,4 @@
-"""The mean field of the training step: the law of one sample in place of n of them, at any d and n, nothing drawn.
+"""The mean field of the training step: the distribution of one sample replaces n samples, at any d and n.
 
 In Gram space samples interact in two ways only. They share the weights of the signal, which average over samples. And
 they overlap by `<xi_i, xi_k>`, which for i != k is nearly an independent `N(0, sigma_p^4 d)`. So M representative
@@ -9,7 +9,7 @@ neuron a at sample i is
     V = (1 + overlap) V0 + (1 - reaction) own + sum_blocks amplitude_b g_b
     amplitude_b^2 = N_b E_b[own^2] / d          the sum over other samples of q_k <xi_k, xi_i>, Gaussian across samples
     overlap = sum_b N_b E_b[own V0] / (D sigma_0^2 d)     others overlap with w0_a, as they are active where V0 > 0
-    reaction = response(f) n a / (2 d)          others yield where sample i helps them, and i loses that much
+    reaction = response(f) n a / (2 d)          others push less where sample i helps, and i loses as much
 
 over four blocks: R and F, `j = y` ("match", the first m neurons of a sample) and `j = -y` ("oppose"). Neurons of one
 sign share samples, so their cavity fields share `correlation = E[own_a own_b] / E[own_a^2]` of their variance. By

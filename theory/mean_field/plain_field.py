@@ -168,10 +168,10 @@ class PlainMeanField(NamedTuple):
         along = (move * over_neurons(active * self.start.V0, signs)).sum(axis=2)
         moves = move[..., None] * counts * [1.0, -1.0], (move * move)[..., None] * counts
         amplitudes, overlaps = self.crosstalk(*moves, along)
-        kept = plan.batch / law.counts
-        fresh = np.repeat(plan.batch * np.maximum(1.0 - kept, 0.0), 2)
+        repeated = plan.batch / law.counts
+        fresh = np.repeat(plan.batch * np.maximum(1.0 - repeated, 0.0), 2)
         alone, together = np.sqrt(amplitudes**2 @ fresh)[:, :, None, None].swapaxes(0, 1)
-        amplitudes, overlap = amplitudes * np.sqrt(np.repeat(plan.batch * kept, 2)), overlaps @ plan.batch
+        amplitudes, overlap = amplitudes * np.sqrt(np.repeat(plan.batch * repeated, 2)), overlaps @ plan.batch
         found, place = [], substep * 7919
         for part, moving in enumerate(cohorts):
             near, pulls = V[:, part, moving], pull[:, part, moving]

@@ -111,9 +111,9 @@ def probed(draws: Draws, nets: Networks, schedules: Sequence[Schedule], rho: flo
         norm = np.sqrt(np.einsum("sbka,sbka->sk", gq, gq))[:, None, :, None]
         length = np.sqrt(np.diagonal(batch.gram, axis1=1, axis2=2))[:, :, None, None]
         critical = np.where(norm > 0.0, rho * length * np.abs(gq) / np.where(norm > 0.0, norm, 1.0), 0.0)
-        active, beside = V > 0.0, V_near > 0.0
+        active, perturbed = V > 0.0, V_near > 0.0
         survive = active & ((gq > 0.0) | (critical < V))
-        terms = (active, beside, active & beside, survive, np.maximum(V, 0.0), critical * active)
+        terms = (active, perturbed, active & perturbed, survive, np.maximum(V, 0.0), critical * active)
         over_neurons = np.stack([term.reshape(-1, neurons) @ of_sign for term in terms], axis=2)
         kind = 2 * batch.forget + np.take(labels, batch.places).reshape(batch.forget.shape)
         there = np.arange(kind.shape[1]) < size[:, None]

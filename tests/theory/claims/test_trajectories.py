@@ -93,8 +93,8 @@ def test_a_group_that_another_process_has_in_hand_is_left_to_it_and_taken_over_a
     order = []
     held = ExitStack()
     held.enter_context(own.lease(trajectories.setting_id(GRID[0].pretrain_key(), True)))
-    monkeypatch.setattr(trajectories, "_simulate_missing", lambda group, *rest: dict.fromkeys(
-        (order.append(group[0].signal_strength), held.close())))  # fmt: skip
+    monkeypatch.setattr(trajectories, "_simulate_missing", lambda group, *rest: (
+        order.append(group[0].signal_strength), held.close()))  # fmt: skip
     trajectories.work([GRID[:2], GRID[2:]], own.root, True, "")
     assert order == [1.0, 0.5]
 
