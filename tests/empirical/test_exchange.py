@@ -23,8 +23,13 @@ from empirical.studies.finished import with_data
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 from repro.records.identity import plain
 from repro.records.record import Record
-from tests.empirical.conftest import Small
+from tests.empirical.conftest import Small, small_resnet
 from tests.empirical.run_parts import evaluated, prepared, trained_run
+
+
+@pytest.fixture
+def small() -> Small:
+    return small_resnet
 
 
 def checkpoint(config: RunConfig, workspace: Workspace, seed: int = 5) -> dict[str, torch.Tensor]:

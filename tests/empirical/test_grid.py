@@ -313,7 +313,7 @@ def test_weights_of_another_architecture_are_refused(small: Small, workspace: Wo
     stage = train_original(prepared(small(), workspace)).stage_id
     known = workspace.store.read_model(stage)
     assert known
-    other = train_original(prepared(small(model="patch-cnn"), workspace)).network
+    other = train_original(prepared(small(model="resnet8-narrow"), workspace)).network
     for weights in (known[0], b"nonsense"):
         with pytest.raises(IntegrityError, match=f"{stage}.*do not fit"):
             restore(other, weights, stage)
