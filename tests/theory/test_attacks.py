@@ -12,7 +12,7 @@ from theory.engine import simulate
 from theory.measure import measure, weight_gram
 from theory.training import start_state
 
-POINTS = 200_000
+POINTS = 50_000
 
 
 def sampled_auc(config: TheoryConfig, weights: np.ndarray, margins: np.ndarray, both: np.ndarray) -> float:
