@@ -13,14 +13,17 @@ from repro.records.store import Store
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
-SHARED = {"drawn_folder", "golden_records", "committed"}  # each made once, by one process of the tests
+DEAR = {"drawn_folder", "golden", "committed"}  # stores that figures and answers are made of
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give all tests of what is dear to make to one process."""
+    """Give to one process of the tests what is dear to make: such stores, and compiled theory. These come first."""
     for item in items:
-        for name in SHARED & {*getattr(item, "fixturenames", ())}:
-            item.add_marker(pytest.mark.xdist_group(name))
+        if DEAR & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(pytest.mark.xdist_group("records"))
+        elif item.path.is_relative_to(ROOT / "tests" / "theory"):
+            item.add_marker(pytest.mark.xdist_group("compiled"))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 
 @pytest.fixture
@@ -35,3 +38,11 @@ def committed() -> Any:
     from repro.records.published import Published
 
     return Studies(None, Published(sorted((ROOT / "results").glob("*.parquet"))))
+
+
+@pytest.fixture(scope="session")
+def assessed(committed: Any) -> Any:
+    """What they answer to every claim."""
+    from figures.answers.answers import assess
+
+    return assess(committed)

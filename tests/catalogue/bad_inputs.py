@@ -1,6 +1,7 @@
 """The catalogue of bad inputs: what a user gives, the exit code, and a part of the one line that answers.
 
-About 70 rows are written by hand, one for each way to fail; the rest comes from the fields of the configs.
+About 60 rows are written by hand, for ways to fail that no test of a part has; the rest comes from the fields of the
+configs.
 """
 
 import io
@@ -88,22 +89,16 @@ def settings(command: str, cls: type, skip: tuple[str, ...] = ()) -> Iterator[Ba
 
 COMMAND_LINES = [
     bad("CLI", "an unknown command", "nonsense", 2, "No such command"),
-    bad("CLI", "an unknown option", f"{RUN} --alhpa 0.5", 2, "--alpha"),
     bad("CLI", "an option without its value", f"{RUN} --alpha", 2, "--alpha"),
     bad("CLI", "show without a run", "show", 2, "Missing argument"),
     bad("CLI", "a run that is not there", "show ffffffffffffffff", 3, "no such run"),
-    bad("CLI", "a run id that is a path", "show ../../etc/passwd", 3, "no such run"),
     bad("CLI", "a run id with escape codes", "show|\x1b[2J\x1b[31m", 3, "no such run"),
-    bad("CLI", "an unknown figure", "figures fig-toww", 2, "did you mean 'fig-tow'"),
-    bad("CLI", "figures of an unknown study", "figures fig-tow --study digitss", 2, "did you mean 'digits'"),
     bad("CLI", "an output folder that is a file", "figures fig-tow --out file", 2, "file", files={"file": "x"}),
-    bad("CLI", "an unknown claim", "theory claims theorem-9.9", 2, "must be one of"),
     bad(
         "CLI", "options of a sweep before its name", "theory --d 5000 sweep drive", 2, "--d: must stand behind `sweep`"
     ),
     bad("CLI", "a signal in both units", "theory --signal-strength 1 --signal-norm 2", 2, "give one of the two"),
     bad("CLI", "more to forget than there is", "theory --n-forget 40", 2, "n_forget = 40: must be in [1, n - 1 = 39]"),
-    bad("CLI", "more to forget, for alpha", "theory alpha --n-forget 40", 2, "must be in [1, n - 1 = 39]"),
     bad("CLI", "a noise nobody predicts", "theory predict --noise plain", 2, "the prediction needs noise orthogonal"),
     bad("CLI", "a prediction in one dimension", "theory predict --d 1", 2, "d = 1: must be in [2, 1000000000000]"),
     bad("CLI", "validity of one seed", "theory validity --seeds 1", 2, "--seeds"),
@@ -112,22 +107,13 @@ COMMAND_LINES = [
     bad("CLI", "directions that are no power of two", "theory --directions 100", 2, "a power of two"),
     bad("CLI", "explicit vectors of 10^9 numbers", "theory --draw dense --d 1000000000", 2, "would not fit"),
     bad("CLI", "10^15 epochs of unlearning", f"{RUN} --epochs 1000000000000000", 2, "would take"),
-    bad("CLI", "an unknown method", f"{RUN} --method neg_grad", 2, "did you mean 'neggrad'"),
     bad("CLI", "an unknown rule", f"{RUN} --rule smm-0.1", 2, "did you mean"),
     bad("CLI", "a rule without its radius", f"{RUN} --rule sam-", 2, "such as sam-0.1"),
     bad("CLI", "a rule nested a thousand times", f"{RUN} --rule {'masked-' * 1000}sgd", 2, "rule"),
-    bad(
-        "CLI",
-        "a rule of two losses for a method of one",
-        f"{RUN} --method finetune --rule minmax",
-        2,
-        "rule of one loss",
-    ),
     bad("CLI", "an option the method does not have", f"{RUN} --method-options beta=1", 2, "unknown setting 'beta'"),
     bad("CLI", "an unknown switch", f"{RUN} --switches tower=signed", 2, "tower"),
     bad("CLI", "a corruption of severity 9", f"{RUN} --corruption snow-9", 2, "severity 1-5"),
     bad("CLI", "a shard past the last", "empirical grid digits --shard 5/4", 2, "must be i/n"),
-    bad("CLI", "jobs without a cluster", "empirical grid digits --tasks 4", 2, "it is for --executor slurm"),
     bad("CLI", "another digest of the data", f"{RUN} --data 0123456789abcdef", 2, "the digest of digits"),
     bad("CLI", "a condition that fits no run", f"{GRID} --where seed=7", 2, "must fit a run", files=cells("seed = 0")),
     bad(
@@ -139,34 +125,17 @@ COMMAND_LINES = [
         files=cells("seed = 0"),
     ),
     bad("CLI", "an original that is a path", f"{RUN} --original ../runs/x", 3, "no model of that name"),
-    bad(
-        "CLI",
-        "tables beside a README of the user's own",
-        "export digits --to out",
-        2,
-        "choose another",
-        files={"out/README.md": "# mine"},
-    ),
     bad("CLI", "authors of a pack without a citation", "pack mine --creator Doe", 2, "given with --zenodo"),
-    bad("CLI", "a list of an unknown kind", "list --kind unlern", 2, "did you mean 'unlearn'"),
     bad("CLI", "a store to verify that is a file", "verify --store runs", 3, "no such folder", files={"runs": "x"}),
     bad("CLI", "a folder of data that is not there", "doctor --data-root nowhere", 3, "missing: data"),
     bad("CLI", "a card without limits", "empirical plan digits --images-per-second inf", 2, "images_per_second = inf"),
-    bad("CLI", "pack to a path", "pack ../outside", 2, "no path"),
-    bad("CLI", "a store to verify that is not there", "verify --store rusn", 3, "store = 'rusn': no such folder"),
 ]
 
 RECIPES = [
     bad("recipe", what, GRID, 2, line, files=recipe(text))
     for what, text, line in [
-        ("an empty file", "", "at least one run"),
-        ("not TOML", "[[cells\n", "not readable as TOML"),
         ("an unknown section", "[defualts]\n[[runs]]\nseed = 0\n", "did you mean 'defaults'"),
-        ("an unknown setting", "[[runs]]\nmethd = 'neggrad'\n", "did you mean 'method'"),
-        ("a word for a number", "[[runs]]\nepochs = 'many'\n", "must be of type int"),
-        ("10^9 cells", "[[runs]]\n" + "".join(f"{n} = {list(range(1, 1001))}\n" for n in ("seed", "epochs", "n_test")), "at most"),
         ("lists nested 2,000 deep", f"[[runs]]\nseed = {'[' * 2000}{']' * 2000}\n", ""),
-        ("a choice on a seed of the study", "[choose]\nvalues = [0.1, 0.2]\nseed = 0\n[[runs]]\nseed = 0\n", "seed"),
         ("extending a path", "extends = '../x.toml'\n[[runs]]\nseed = 0\n", "in its folder"),
         ("an unknown rule in a list", "[[runs]]\nrule = ['sgd', 'smm-0.1']\n", "did you mean"),
     ]
@@ -283,16 +252,14 @@ def pack_file(change: Callable[[list[dict[str, Any]]], None]) -> dict[str, Conte
 
 STORES = [
     bad("store", f"a {name.replace('_', '.')} that is cut", "verify --store runs", 6, "damaged", files=run_folder(**{name: b'{"a": '}))
-    for name in ("result_json", "config_json", "provenance_json", "arrays_npz")
+    for name in ("result_json", "arrays_npz")
 ] + [
     bad("store", f"a store below a file, for {command}", f"{command} --store file/runs", 2, "file", files={"file": "x"})
-    for command in (RUN, "theory", "theory alpha", "empirical memorization", "theory sweep phase")
+    for command in (RUN, "theory")
 ] + [
     bad("store", f"a pack with {what}", "verify", 6, "damaged", files=pack_file(change))
     for what, change in (
         ("a number changed", lambda rows: rows[0].update({"result.x": 9})),
-        ("a row twice", lambda rows: rows.append(rows[0])),
-        ("a row missing", lambda rows: rows.pop()),
     )
 ] + [
     bad("store", "a pack that is cut", "list", 6, "damaged", files={"results/p.parquet": b"PAR1"}),
@@ -311,7 +278,6 @@ PLUGINS = [
 SURROUNDINGS = [
     bad("environment", "a store variable that is a file", RUN, 2, "file", files={"file": ""}, environment={"REPRO_STORE": "file/x"}),
     bad("device", "a GPU that is not there", f"{RUN} --device cuda", 3, "no GPU"),
-    bad("device", "a GPU required, and the CPU asked for", f"{RUN} --device cpu --require-gpu", 2, "require_gpu = True"),
     bad("terminal", "escape codes in a method", f"{RUN}|--method|\x1b[31mneggrad".replace(" run", "|run"), 2, "method"),
     bad("terminal", "half a surrogate in a name", f"{RUN}|--dataset|\udcff".replace(" run", "|run"), 2, "dataset"),
 ]  # fmt: skip

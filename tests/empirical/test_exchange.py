@@ -23,8 +23,13 @@ from empirical.studies.finished import with_data
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 from repro.records.identity import plain
 from repro.records.record import Record
-from tests.empirical.conftest import Small
+from tests.empirical.conftest import Small, small_resnet
 from tests.empirical.run_parts import evaluated, prepared, trained_run
+
+
+@pytest.fixture
+def small() -> Small:
+    return small_resnet
 
 
 def checkpoint(config: RunConfig, resources: Resources, seed: int = 5) -> dict[str, torch.Tensor]:
@@ -301,6 +306,7 @@ def test_a_model_from_elsewhere_is_looked_at_anew_on_other_images(
     save_file(checkpoint(small(), resources), tmp_path / "theirs.safetensors")
     import_model(tmp_path / "theirs.safetensors", small(), resources, name="theirs")
     _ = run(small(original="theirs", retrain="none"), resources.store, resources=resources)
-    config = with_data([small(original="theirs", retrain="none", n_train=40)], resources.runtime, resources.store.stages)[0]
+    own = [small(original="theirs", retrain="none", n_train=40)]
+    config = with_data(own, resources.runtime, resources.store.stages)[0]
     part = evaluated(config, resources)
     assert len(part.outputs["original"].train.logits) == len(part.images.train_labels) == 40

@@ -35,12 +35,17 @@ from empirical.training.rules import Masked, RuleContext, Sam, build_rule
 from empirical.training.step import Logits, Step
 from repro.base.errors import ConfigError
 from tests.empirical.cells import METHODS, build
-from tests.empirical.conftest import Small
+from tests.empirical.conftest import Small, small_resnet
 from tests.empirical.run_parts import evaluated, mask_of, prepared
 from tests.empirical.tiny import IMAGES, original, weights
 
 DOCS = Path(__file__).parents[2] / "docs" / "differences.md"
 LABELS = np.repeat(np.arange(10), 40)
+
+
+@pytest.fixture
+def small() -> Small:
+    return small_resnet
 
 
 def single(name: str, value: Any) -> Fidelity:
@@ -235,7 +240,7 @@ def test_d16_double_normalize(small: Small, shared: Resources) -> None:
 
 
 def test_d17_validation_images(shared: Resources) -> None:
-    changes = {"pretrain_epochs": 2, "epochs": 1, "metrics": ("accuracy",)}
+    changes = {"pretrain_epochs": 2, "epochs": 1, "n_train": 400, "metrics": ("accuracy",)}
     base = RunConfig(switches="forget_split=reseeded", **changes)  # type: ignore[arg-type]
     for augment, different in ((base.augment, 2), ("none", 1)):
         found = set()

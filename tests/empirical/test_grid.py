@@ -314,7 +314,7 @@ def test_weights_of_another_architecture_are_refused(small: Small, resources: Re
     stage = train_original(prepared(small(), resources)).stage_id
     known = resources.store.stages.read(stage)
     assert known
-    other = train_original(prepared(small(model="patch-cnn"), resources)).network
+    other = train_original(prepared(small(model="resnet8-narrow"), resources)).network
     for weights in (known[0], b"nonsense"):
         with pytest.raises(IntegrityError, match=f"{stage}.*do not fit"):
             restore(other, weights, stage)

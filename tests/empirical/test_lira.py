@@ -22,10 +22,15 @@ from empirical.studies.finished import Finished
 from empirical.studies.measure import measure_runs
 from empirical.studies.plan import plan
 from repro.base.errors import ConfigError, MissingDataError
-from tests.empirical.conftest import Small
+from tests.empirical.conftest import Small, small_resnet
 from tests.empirical.run_parts import CPU, evaluated, recipe_of
 
 MODELS, IMAGES = 400, 4000
+
+
+@pytest.fixture
+def small() -> Small:
+    return small_resnet
 
 
 def gaussian_shadows(gain: float, seed: int = 0) -> tuple[ShadowOutputs, np.ndarray, np.random.Generator]:

@@ -60,12 +60,17 @@ from empirical.registry import METRICS, load
 from empirical.runs.evaluations import values_of
 from empirical.runs.resources import Resources
 from empirical.settings.run_config import RunConfig, Runtime, config_for
-from tests.empirical.conftest import Small
+from tests.empirical.conftest import Small, small_resnet
 from tests.empirical.run_parts import evaluated
 
 GENERATOR = np.random.default_rng(0)
 P = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]])
 LABELS = np.array([0, 2])
+
+
+@pytest.fixture
+def small() -> Small:
+    return small_resnet
 
 
 @pytest.fixture

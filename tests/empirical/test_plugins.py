@@ -67,6 +67,7 @@ def installed(tmp_path: Path) -> Path:
     return target
 
 
+@pytest.mark.slow
 def test_a_users_package_adds_a_method_a_rule_a_metric_and_a_data_set(installed: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(installed), str(ROOT)])}
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "runs")]

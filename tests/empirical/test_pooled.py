@@ -138,7 +138,7 @@ def test_a_few_images_that_carry_an_attack_widen_its_interval() -> None:
     models, _ = draw_models_and_images(40, 36, np.random.default_rng(1))
     sides = likelihood_ratios(runs.margins("unlearned", "forget"), runs.margins("retrained", "forget"))
     alone = [roc_auc_score(np.repeat((1, 0), 40 * 36), np.r_[sides[0][one].ravel(), sides[1][one].ravel()])
-             for one in models]  # fmt: skip
+             for one in models[:100]]  # fmt: skip
     width = found["ulira_unlearned_auc_high"] - found["ulira_unlearned_auc_low"]
     assert width > 2 * np.subtract(*np.quantile(alone, (0.975, 0.025)))
 

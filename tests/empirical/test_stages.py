@@ -28,8 +28,13 @@ from empirical.training.rules import Branches
 from empirical.training.saliency import forget_gradient, saliency_mask
 from empirical.training.step import Stage
 from repro.records.store import Store
-from tests.empirical.conftest import Small
+from tests.empirical.conftest import Small, small_resnet
 from tests.empirical.run_parts import mask_of, prepared, trained_run
+
+
+@pytest.fixture
+def small() -> Small:
+    return small_resnet
 
 
 def weights(network: Any) -> Tensor:
@@ -122,7 +127,7 @@ def test_a_masked_run_moves_salient_weights_only(cell: dict[str, str], small: Sm
 def test_a_subset_model_fits_its_subset_and_knows_nothing_of_the_rest(shared: Resources) -> None:
     """Without a signal the labels are coin flips: what a model was trained on it knows, the rest it guesses."""
     config = MemorizationConfig(
-        "signal-noise", "side=16, n=60, n_test=10, signal_strength=0", model="resnet8", subsets=4, epochs=20, lr=0.05,
+        "signal-noise", "side=16, n=60, n_test=10, signal_strength=0", model="patch-cnn", subsets=4, epochs=20, lr=0.3,
         batch_size=8,
     )  # fmt: skip
     record = SubsetModels(config, shared).record()

@@ -48,7 +48,7 @@ def close(left: State, right: State) -> None:
 
 @pytest.mark.parametrize(("method", "rule"), CASES)
 def test_two_processes_equal_one_that_accumulates(method: str, rule: str, together: Any) -> None:
-    """Weights and BatchNorm's running statistics, over 51 steps; the batches do not halve evenly."""
+    """Weights and BatchNorm's running statistics, over 18 steps; the batches do not halve evenly."""
     one, log = trained("normalized", method, rule)
     two, logged = together[f"normalized {method} {rule}"]
     close(two, one)

@@ -13,7 +13,12 @@ from empirical.runs.run import run
 from empirical.settings.run_config import Runtime
 from empirical.training.batches import Arranger, Phase, Rows
 from repro.records.store import Store
-from tests.empirical.conftest import Small
+from tests.empirical.conftest import Small, small_resnet
+
+
+@pytest.fixture
+def small() -> Small:
+    return small_resnet
 
 
 def rows(count: int, batch_size: int) -> Rows:

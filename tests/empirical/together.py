@@ -26,14 +26,14 @@ from repro.records.stages import Checkpoints
 from tests.empirical.tiny import CLASSES, make_network, make_stage, original
 
 METHODS: dict[str, Any] = {
-    "finetune": Finetune(), "neggrad": NegGrad(0.8), "random_label": RandomLabel(), "scrub": Scrub(ascent_epochs=17),
-    "l1_sparse": L1Sparse(0.001, 0, 17),
+    "finetune": Finetune(), "neggrad": NegGrad(0.8), "random_label": RandomLabel(), "scrub": Scrub(ascent_epochs=6),
+    "l1_sparse": L1Sparse(0.001, 0, 6),
 }  # fmt: skip
 CASES = [
     ("finetune", "sgd"), ("neggrad", "sgd"), ("neggrad", "asam-0.5"), ("neggrad", "minmax-asam-0.5"),
     ("neggrad", "retain-sam-0.1"), ("random_label", "sam-0.1"), ("scrub", "sam-0.1"), ("l1_sparse", "masked-sam-0.1"),
 ]  # fmt: skip
-EPOCHS = 17  # of three steps, on batches of seven, seven and six
+EPOCHS = 6  # of three steps, on batches of seven, seven and six
 
 
 def plain_network() -> Network:
@@ -51,7 +51,7 @@ def trained(
     kind: str, method: str, label: str, *, parts: int = 2, group: Processes = ALONE, pauses: Pauses | None = None,
     epochs: int = EPOCHS, start: Callable[[], Network] | None = None, **recipe: Any,
 ) -> tuple[dict[str, torch.Tensor], Log]:  # fmt: skip
-    """Return the weights and statistics after 51 steps, and the log; `start` takes the place of the kind's network."""
+    """Return the weights and statistics after 18 steps, and the log; `start` takes the place of the kind's network."""
     network = (start or NETWORKS[kind])()
     generator = torch.Generator().manual_seed(4)
     mask = [torch.rand(weight.shape, generator=generator) < 0.5 for weight in network.parameters()]
@@ -62,14 +62,14 @@ def trained(
 
 
 def interrupted(group: Processes, folder: Path) -> tuple[dict[str, torch.Tensor], Log]:
-    """Return what is trained in two attempts: the second process alone hears a signal after the twentieth step."""
+    """Return what is trained in two attempts: the second process alone hears a signal after the eighth step."""
 
     class Hears(Pauses):
         heard = 0
 
         def __call__(self, state: Callable[[], bytes], **more: Any) -> None:
             self.heard += 1
-            if self.heard == 20 and group.rank == 1:
+            if self.heard == 8 and group.rank == 1:
                 self.ending.came = signal.SIGTERM
             super().__call__(state, **more)
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +22,12 @@ from repro.records.publish import with_published, write_published
 from repro.records.published import PublishedStudy
 from repro.records.record import Record
 from repro.records.store import Store
+from tests.repro.test_store import Killed, at_call, raise_
 
 pytestmark = pytest.mark.faults
 RUNS, METRICS = st.integers(0, 2), st.sampled_from(["mia", "hessian"])
 VALUES = st.floats(0, 1, width=32)
 WRITERS = st.integers(0, 1)
-
-
-class Killed(BaseException):
-    """The end of a process, in a test that goes on."""
-
-
-def at_call(number: int, call: Callable[..., Any]) -> Callable[..., Any]:
-    left = [number]
-
-    def called(*words: Any, **more: Any) -> Any:
-        left[0] -= 1
-        if left[0] < 0:
-            raise Killed
-        return call(*words, **more)
-
-    return called
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -168,7 +154,7 @@ class StoreMachine(RuleBasedStateMachine):
     def _killed(self, number: int, work: Callable[[], object]) -> bool:
         """Do some work in a process that is killed at one of its renames; return whether it came to its end."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(os, "replace", at_call(number, os.replace))
+            patch.setattr(os, "replace", at_call(number, os.replace, partial(raise_, Killed()), self.folder))
             try:
                 work()
             except Killed:

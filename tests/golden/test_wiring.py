@@ -31,7 +31,7 @@ from tests.empirical import (
     test_pooled,
     test_stages,
 )
-from tests.empirical.conftest import SMALL
+from tests.empirical.conftest import small_resnet
 from tests.golden import commands, ids, small, tables
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +95,7 @@ def holds(test: Callable[..., None], *arguments: Any) -> Check:
         with pytest.MonkeyPatch.context() as monkeypatch:
             fixtures = {"tmp_path": folder, "store": store, "monkeypatch": monkeypatch,
                         "resources": Resources(store, Runtime(device="cpu")),
-                        "small": lambda **changes: replace(SMALL, **changes)}  # fmt: skip
+                        "small": small_resnet}  # fmt: skip
             asked = {name: fixtures[name] for name in signature(test).parameters if name in fixtures}
             try:
                 test(*arguments, **asked)
@@ -106,10 +106,8 @@ def holds(test: Callable[..., None], *arguments: Any) -> Check:
     return check
 
 
-OWN: dict[str, Check] = {
+CHECKS: dict[str, Check] = {
     **{name: small_part(name) for name in small.PARTS}, "ids": some_ids, "store": damage_is_named,
-}  # fmt: skip
-CHECKS: dict[str, Check] = OWN | {
     "bf16": holds(test_models.test_a_model_trained_in_bf16_computes_its_loss_in_fp32),
     "both branches": holds(test_fidelity.test_d5_double_follows_the_schedule_with_the_optimizers_of_both_branches),
     "resuming": holds(test_checkpoint.test_the_released_presets_resume_with_the_optimizers_of_both_branches,
@@ -433,7 +431,7 @@ BUGS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("check", OWN)  # the others are tests elsewhere
+@pytest.mark.parametrize("check", CHECKS)
 def test_a_check_passes_without_a_bug(check: str, tmp_path: Path) -> None:
     assert [*CHECKS[check](tmp_path)] == []
 

@@ -3,11 +3,8 @@
 import json
 import math
 import re
-import signal
 import subprocess
 import sys
-import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +20,6 @@ from tests.command import environment, repro
 SMALL = ["--seeds", "2", "--d", "200", "--n", "10", "--n-forget", "2", "--m", "2", "--epochs", "5"]
 SMALL += ["--pretrain-epochs", "5", "--batch-size", "5"]
 RENDEZVOUS = {"MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
-RECIPE = """
-[defaults]
-pretrain_epochs = 1
-epochs = 1
-n_train = 200
-seed = [0, 1, 2, 3, 4, 5, 6, 7]
-
-[[runs]]
-method = "neggrad"
-rule = ["sgd", "sam-0.1"]
-"""
 
 
 def command(*words: str) -> list[str]:
@@ -207,29 +193,6 @@ def test_processes_of_torchrun_do_not_each_do_a_whole_study(tmp_path: Path) -> N
     assert "torchrun = 'empirical grid': must be `repro run`" in done.stderr
     done = subprocess.run(line, cwd=tmp_path, env=environment() | several | {"WORLD_SIZE": "1"}, timeout=60)
     assert done.returncode == 0
-
-
-@pytest.mark.faults
-def test_an_interrupted_grid_keeps_its_finished_runs_and_resumes_with_the_rest(tmp_path: Path) -> None:
-    (tmp_path / "small.toml").write_text(RECIPE)
-    words = ["empirical", "grid", "small.toml", "--workers", "1", "--json"]
-    # A shell that starts the tests in the background has them, and so the child, ignore Ctrl-C.
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    process = subprocess.Popen(
-        command(*words), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True, preexec_fn=heard
-    )
-    while not list(tmp_path.glob("runs/runs/*/result.json")):
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    store = Store(tmp_path / "runs")
-    finished = {record.run_id for record in store.records("unlearn")}
-    assert store.verify() == []
-    assert 0 < len(finished) < 16
-    report = json.loads(repro(tmp_path, *words).stdout)
-    assert set(report["found"]) == finished
-    assert len(report["done"]) == 16 - len(finished)
 
 
 def test_many_rows_of_json_are_one_document_with_a_row_a_line(capsys: pytest.CaptureFixture[str]) -> None:

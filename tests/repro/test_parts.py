@@ -89,6 +89,14 @@ def test_a_declaration_is_read_from_a_source_that_cannot_be_imported(mine: str) 
     assert list(found["rules"]) == ["half"]
 
 
+def test_what_an_installed_package_declares_is_found(mine: str, tmp_path: Path) -> None:
+    about = tmp_path / "mine_of_parts-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: mine-of-parts\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[repro.rules]\nhalf = {mine}:build_half\n")
+    assert declarations.plugins.__wrapped__("rules")["half"].value == f"{mine}:build_half"
+
+
 def test_a_part_of_an_installed_package_stands_behind_ours_and_takes_no_name_of_ours(
     mine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

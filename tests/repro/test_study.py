@@ -187,6 +187,13 @@ def test_the_committed_list_of_hashes_names_every_committed_file_as_it_is() -> N
     assert [path.name for path in files if not is_as_written(path, path.read_bytes())] == []
 
 
+@pytest.fixture(scope="module")
+def cifar10(committed: Published) -> tuple[pd.DataFrame, Records]:
+    study = load_study("cifar10")
+    source = study.source(Store("no store"), committed)
+    return study.table(source), Records(study.records(source))
+
+
 @pytest.mark.parametrize(
     ("figure", "metrics"),
     [("fig-tow", ["tow"]), ("tab-methods", ["tow"]), ("tab-neggrad", ["tow"]),
@@ -194,12 +201,10 @@ def test_the_committed_list_of_hashes_names_every_committed_file_as_it_is() -> N
      ("fig-entanglement", ["entanglement_wp"]), ("fig-accuracies", ["forget_accuracy"])],
 )  # fmt: skip
 def test_the_numbers_of_a_figure_are_means_of_columns_of_its_studys_table(
-    committed: Published, figure: str, metrics: list[str]
+    cifar10: tuple[pd.DataFrame, Records], figure: str, metrics: list[str]
 ) -> None:
-    study = load_study("cifar10")
-    source = study.source(Store("no store"), committed)
-    table, keys = study.table(source), ["method", "pretrain", "rule", "difficulty"]
-    drawn = find(figure)(Records(study.records(source)), Theme()).data
+    (table, records), keys = cifar10, ["method", "pretrain", "rule", "difficulty"]
+    drawn = find(figure)(records, Theme()).data
     drawn = drawn[drawn["rule"].notna() & drawn["method"].isin(table["method"])]
     drawn = drawn[drawn["difficulty"] != "mean"] if "difficulty" in drawn else drawn
     for metric in metrics:

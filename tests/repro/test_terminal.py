@@ -26,9 +26,9 @@ from theory.config import SweepConfig
 
 ROOT = Path(__file__).parent.parent.parent
 LINES = [
-    "list", "list --study digits --limit 3", "study list", "records show 9964d14a", "study check digits --published",
+    "list --study digits --limit 3", "study list", "records show 9964d14a", "study check digits --published",
     "study plan digits", "explain", "explain tow", "run --help", "theory --help", "study run --help", "doctor",
-    "empirical recipes", "run --method neg",
+    "run --method neg",
 ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from theory.measures.attacks import FINE, MOST_EPOCHS, attacks, forget_margins, 
 from theory.measures.measure import measure_network, weight_gram
 from theory.training import start_state
 
-POINTS = 200_000
+POINTS = 50_000
 
 
 def sampled_auc(config: TheoryConfig, weights: np.ndarray, margins: np.ndarray, both: np.ndarray) -> float:

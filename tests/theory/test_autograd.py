@@ -8,6 +8,7 @@ from tests.theory.test_dynamics import phases, rebuild
 from theory.config import UNLEARN_RULES, TheoryConfig
 from theory.draw import draw
 from theory.engine import advance
+from theory.measures.measure import weight_gram
 from theory.training import make_rule, start_state, zero_velocity
 
 BASE = TheoryConfig(d=200, n=22, n_forget=6, m=4, draw="dense", pretrain_epochs=10, epochs=6, batch_size=5,
@@ -36,7 +37,7 @@ def test_the_state_is_that_of_autograd(rule, setting):
         network.train(name, schedule, unlearning=bool(unlearning))
     W = network.W.numpy()
     products = {"u": (state.u, signals(drawn) @ W.T), "V": (state.V, W @ explicit(drawn)[1].T),
-                "W": (rebuild(drawn, state), W)}  # fmt: skip
+                "W": (rebuild(drawn, state), W), "K": (weight_gram(drawn.start, state), W @ W.T)}  # fmt: skip
     for quantity, (found, expected) in products.items():
         np.testing.assert_allclose(found, expected, rtol=0, atol=2e-12 * np.abs(expected).max(), err_msg=quantity)
     assert np.abs(W - explicit(drawn)[2]).max() > 0.1 * np.abs(W).max()  # it did train

@@ -28,7 +28,7 @@ from theory.training import (
 EXTENSIONS = ("forget_angle", "label_noise", "momentum", "weight_decay", "sharpness_batch", "activation_power")
 SMALL = TheoryConfig(d=60, n=12, n_forget=4, m=3, draw="dense", pretrain_epochs=8, epochs=8, retain_batch=3)
 ANY_CONFIG = st.builds(
-    SMALL.changed,
+    SMALL.changed(pretrain_epochs=4, epochs=4).changed,
     n=st.integers(6, 14),
     n_forget=st.integers(1, 5),
     m=st.integers(1, 5),
@@ -108,6 +108,7 @@ def assert_same_network(config: TheoryConfig, tolerance: float) -> None:
     np.testing.assert_allclose(weight_gram(drawn.start, state), product, rtol=0, atol=tolerance * np.abs(product).max())
 
 
+@pytest.mark.slow  # test_autograd.py has the product of rules and settings
 @settings(max_examples=40, deadline=None)
 @given(config=ANY_CONFIG)
 def test_gram_engine_equals_explicit_weights_for_any_short_configuration(config):
@@ -117,13 +118,14 @@ def test_gram_engine_equals_explicit_weights_for_any_short_configuration(config)
     assert_same_network(config, 1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extension", [{}, {"activation_power": 1.5}, {"momentum": 0.8, "weight_decay": 0.1}])
 def test_short_runs_are_seldom_chaotic(extension):
     """The assumption above leaves nearly all."""
     assert sum(reproduces_itself(SMALL.changed(**extension), seed) for seed in range(10)) >= 9
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(config=ANY_CONFIG)
 def test_kappa_and_zeta_rebuild_the_weights(config):
     """`w = w0 + j kappa phi / |phi|^2 + (1 / (P-1)) sum_i zeta_i xi_i / |xi_i|^2` to 1e-12."""
@@ -138,7 +140,7 @@ def test_kappa_and_zeta_rebuild_the_weights(config):
     np.testing.assert_allclose(weights, rebuild(drawn, state), rtol=0, atol=1e-12 * np.abs(weights).max())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(config=ANY_CONFIG, unlearn=st.sampled_from(["sam", "retain_sam", "sharpen"]))
 def test_radius_zero_is_bitwise_sgd(config, unlearn):
     assume(unlearn != "retain_sam" or reproduces_itself(config, 0))
@@ -150,7 +152,7 @@ def test_radius_zero_is_bitwise_sgd(config, unlearn):
         np.testing.assert_allclose(left, right, rtol=0, atol=tolerance * max(1.0, np.abs(right).max()))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(config=ANY_CONFIG.filter(lambda config: config.unlearn != "minmax"))  # ties in a mask go by index
 def test_flipping_every_label_mirrors_the_network(config):
     """With `y -> -y` and the two signs of neurons exchanged, u changes sign and V does not."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from figures.answers import wishes
-from figures.answers.answers import CLAIMS, assess, ladder, tally, twice_trained
+from figures.answers.answers import CLAIMS, Answered, assess, ladder, tally, twice_trained
 from figures.answers.found import NOT_RUN, Template, found
 from figures.answers.networks import collapse_alpha, sam_pretrains_better, sam_unlearns_better, sgd_collapses_first
 from figures.answers.runs import differences, run_table
@@ -205,9 +205,9 @@ def test_a_store_with_some_of_the_numbers_is_answered_as_far_as_it_goes(golden: 
     assert all(wish.answer(studies) for wish in wishes.WISHES.values())
 
 
-def test_the_committed_entanglement_disagrees_by_measure(committed: Studies) -> None:
+def test_the_committed_entanglement_disagrees_by_measure(committed: Studies, assessed: list[Answered]) -> None:
     """E_Wp is lower in every seed; E_Var within classes is higher in every seed after SGD."""
-    said = {one.claim.name: one.found for one in assess(committed)}["5b"]
+    said = {one.claim.name: one.found for one in assessed}["5b"]
     rows = run_table(committed.of("cifar10"))
     signs = {name: set(np.sign(differences(rows[rows["pretrain"] == "sgd"], name, ["sam-0.1", "asam-1.0"])["value"]))
              for name in ("entanglement_wp", "entanglement_var_class_scaled")}  # fmt: skip

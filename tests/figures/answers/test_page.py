@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from figures.answers.answers import Answered, assess, tally
+from figures.answers.answers import Answered, tally
 from figures.answers.page import answer_text, figure_rows, page_text, pages, summary, with_answer, write_pages
 from figures.catalogue import FIGURES
 from figures.tables.records import Studies
@@ -23,9 +23,9 @@ def words(text: str) -> list[str]:
     return re.sub(r"<!--.*?-->|\]\([^)]*\)|[|*\[\]`#]|---", " ", text).split()
 
 
-@pytest.fixture(scope="module")
-def found(committed: Studies) -> list[Answered]:
-    return assess(committed)
+@pytest.fixture
+def found(assessed: list[Answered]) -> list[Answered]:
+    return assessed
 
 
 def test_the_answer_is_short(committed: Studies, found: list[Answered]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from figures.answers.answers import assess
+from figures.answers.answers import Answered
 from figures.answers.page import summary
 from figures.catalogue import FIGURES
 from figures.report.plots import (
@@ -63,8 +63,8 @@ def test_a_picture_keeps_its_colours_and_its_size(tmp_path: Path) -> None:
     assert np.abs(seen[[5, 20], [55, 25]] - pixels[[5, 20], [55, 25]]).max() < 8
 
 
-def test_a_card_has_what_was_found_and_how_it_is_made_again(committed: Studies) -> None:
-    for one in assess(committed):
+def test_a_card_has_what_was_found_and_how_it_is_made_again(assessed: list[Answered]) -> None:
+    for one in assessed:
         card = _card(one)
         assert card["commands"]
         assert card["found"].sentences

@@ -54,10 +54,6 @@ def test_doing_nothing_is_the_original_and_not_the_unlearned_model(run: Make) ->
     assert found == {("sam-0.1", 1.0), (ORIGINAL, 2.0), (RETRAINED, 3.0)}
 
 
-def test_too_few_models_are_no_distribution(empty: Store) -> None:
-    assert pooled(Records(empty.records()), "klom") == []
-
-
 @pytest.mark.parametrize(("models", "taken"), [(9, False), (10, True)])
 def test_ten_models_are_the_fewest_of_a_distribution(run: Make, records_of: Of, models: int, taken: bool) -> None:
     labels = {"pretrain": "sgd", "rule": "sgd"}

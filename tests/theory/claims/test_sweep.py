@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from repro.base.errors import ConfigError
+from repro.records.store import Store
 from theory.claims import sweep as sweeps
 from theory.claims import trajectories
 from theory.claims.sweep import SWEEPS, run_sweep
@@ -16,6 +17,12 @@ from theory.predict import ends
 
 BASE = TheoryConfig(d=300, n=12, n_forget=3, m=3, pretrain_epochs=5, epochs=5, directions=64)
 TINY = SweepConfig(sweep="odds", signal_strength=(0.5, 1.0), alpha=(0.5, 0.9), seeds=2)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """One store for all sweeps here: what one of them has simulated no other simulates again."""
+    return Store(tmp_path_factory.mktemp("sweeps") / "runs")
 
 
 def test_a_sweep_is_one_table_with_a_row_a_cell(store):
