@@ -212,7 +212,7 @@ def share_within(table: Table) -> str:
     known = table[table["quantity"] == "test_error"]["twin_z"].dropna()
     near = int((known.abs() <= 1.96).sum())
     same = f"; on the same data: {near} of {len(known)} test errors within 95 % of what a finite test set allows"
-    return f"within 95 %: {inside} of {count} points ({'; '.join(parts)}){same if len(known) else ''}"
+    return f"{inside} of {count} points lie within 95 % ({'; '.join(parts)}){same if len(known) else ''}"
 
 
 def agreement_row(row: Row) -> dict[str, Any]:

@@ -61,14 +61,14 @@ def networks_against_theory(records: Records, theme: Theme) -> Drawing:
         "Two-layer networks (points, means and 95 % t-intervals) on the exact theory at the networks' own setting "
         f"(lines and bands, the same over {span(data['theory_seeds'])} seeds): {_setting(found[0][1])}. "
         f"{span(data['network_seeds'])} seeds a point; colour names the unlearning rule (before unlearning that of "
-        f"pretraining), thin lines and open marks start from SGD. Points {share_within(data)}."
+        f"pretraining), thin lines and open marks start from SGD. {share_within(data)}."
     )
     caption += f" Not drawn, for the theory cannot express them: {left_out}." if left_out else ""
     return Drawing(data, caption, _alt(data), tuple(chain(*found)), (), figure)
 
 
 @figure("tab-agreement", place=250,
-        shows="how many points of networks lie within 95 % of the theory, and how far from matched theory",
+        shows="how many points of networks agree with the theory, and how far they are from matched theory",
         studies=("signal-noise", "ladder"))  # fmt: skip
 def agreement_with_theory(records: Records, theme: Theme) -> Drawing:
     """Draw how many points of each quantity agree with the theory, as a table; its numbers have z of every point."""

@@ -62,7 +62,7 @@ def test_z_of_a_point_is_its_difference_over_its_error(records: Records) -> None
     assert row["twin_gap"] == pytest.approx(0.2)
     assert row["twin_z"] == pytest.approx(0.4 / math.sqrt(2 * 0.3 * 0.7 / 100), rel=1e-5)
     assert agreement_row(row)["network"] == "0.500 ± 0.000 (2)"
-    assert share_within(table).startswith(f"within 95 %: {table['within'].sum()} of {len(table)} points")
+    assert share_within(table).startswith(f"{table['within'].sum()} of {len(table)} points lie within 95 %")
 
 
 def test_a_welch_interval_decides_whether_two_means_agree() -> None:
