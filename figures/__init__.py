@@ -15,8 +15,8 @@ What the figures read, by record kind (see `repro.records.store.Record`):
   the same order for every model. `result["parents"]["forget_set"]` names its forget set, so that retrained models of
   several seeds on one set give the noise floor (`figures.tables.floor`). An epoch row may hold `accuracies`, a list of
   `{"progress", "gradient_evaluations", "retain", "forget", "test"}` (`figures.tables.trajectories`); `choice` and
-  `choice_details` say where the winner of its rate stands (`figures.networks.choice`). Which metrics a run has:
+  `choice_details` say how its learning rate was found (`figures.networks.search`). Which metrics a run has:
   `figures.tables.records.measured`.
-- `choice`: a candidate of a study's search for a rate, like `unlearn`.
-- `evaluation`, pooled over runs: KLoM and U-LiRA (`figures.tables.pooled`).
+- `choice`: a run of a study's learning-rate search, like `unlearn`.
+- `evaluation`, pooled over runs: KLoM and U-LiRA (`figures.tables.evaluations`).
 """

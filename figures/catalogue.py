@@ -18,18 +18,18 @@ from repro.study.study import LOOSE, load_study
 if TYPE_CHECKING:
     from figures.tables.records import Records
 
-DrawFunction = Callable[["Records", Theme], Drawing]
+FigureFunction = Callable[["Records", Theme], Drawing]
 FIGURES: dict[str, FigureFacts] = built_in("figures")
 
 
-def figure(name: str, **facts: Any) -> Callable[[DrawFunction], DrawFunction]:
+def figure(name: str, **facts: Any) -> Callable[[FigureFunction], FigureFunction]:
     """Declare a function as a figure or table, with attributes of `FigureFacts`.
 
     It returns a `Drawing`, or raises `NotRun`: its frame then names the command that makes its records.
     """
     declared = FigureFacts("", **facts)
 
-    def declare(draw: DrawFunction) -> DrawFunction:
+    def declare(draw: FigureFunction) -> FigureFunction:
         @wraps(draw)
         def drawn(records: "Records", theme: Theme) -> Drawing:
             try:
@@ -58,7 +58,7 @@ def figure_names() -> list[str]:
     return [*FIGURES, *(name for name in plugins("figures") if name not in FIGURES)]
 
 
-def find(name: str) -> DrawFunction:
+def find(name: str) -> FigureFunction:
     """Import and return the function that draws `name`.
 
     Raises:

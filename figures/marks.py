@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 STEP, TO_GROUP, TO_REGION = 1.0, 2.4, 3.0
 LETTER = 0.065  # inches a letter of a group's name takes
 Looks = Mapping[str, Mapping[str, Any]]
+# Seaborn names an axis that has no name, and lays out all of its ticks to find out whether the name would be seen.
+NAMED = {"xlabel": " ", "ylabel": " "}
 
 
 def strip(
@@ -35,27 +37,29 @@ def strip(
     Returns:
         Where each region begins and ends on the horizontal axis.
     """
-    import seaborn as sns
-
     names = ["region", "group", "rule"]
     steps = np.where(_changes(rows["region"]), TO_REGION, np.where(_changes(rows["group"]), TO_GROUP, STEP))
     rows = rows.assign(place=steps.cumsum())
     looks = {str(rule): theme.lines(rule) for rule in rows["rule"]} | dict(looks or {})
-    shared: Any = {"x": "place", "hue": "rule", "legend": False, "ax": axes, "zorder": 3,
-                   "palette": {name: look["color"] for name, look in looks.items()}}  # fmt: skip
+    colors, markers = ({name: look[part] for name, look in looks.items()} for part in ("color", "marker"))
+    shared: Any = {"x": "place", "hue": "rule", "palette": colors, "linewidth": 0, "zorder": 3}
     if seeds is not None:
-        sns.scatterplot(
-            seeds.merge(rows[[*names, "place"]], on=names), y="value", s=5, alpha=0.4, linewidth=0, **shared
-        )
-    markers = {name: look["marker"] for name, look in looks.items()}
-    sns.scatterplot(rows, y="mean", style="rule", markers=markers, s=18 * theme.scale**2, linewidth=0,
-                    **shared)  # fmt: skip
-    axes.vlines(rows["place"], rows["low"], rows["high"], colors=list(rows["rule"].map(shared["palette"])), linewidth=1)
+        scatter(axes, seeds.merge(rows[[*names, "place"]], on=names), y="value", s=5, alpha=0.4, **shared)
+    scatter(axes, rows, y="mean", style="rule", markers=markers, s=18 * theme.scale**2, **shared)
+    axes.vlines(rows["place"], rows["low"], rows["high"], colors=list(rows["rule"].map(colors)), linewidth=1)
     for row in rows[rows["note"] != ""].itertuples() if "note" in rows else ():
         axes.text(row.place, 0.5, row.note, rotation=90, ha="center", va="center", fontsize=7,
                   transform=axes.get_xaxis_transform())  # fmt: skip
-    axes.set(xlabel="", ylabel="")
     return _name_groups(axes, rows, theme)
+
+
+def scatter(axes: "Axes", rows: Table, **look: Any) -> None:
+    """Draw points as `seaborn.scatterplot` does, without a legend and without names of the axes."""
+    import seaborn as sns
+
+    axes.set(**NAMED)
+    sns.scatterplot(rows, legend=False, ax=axes, **look)
+    axes.set(xlabel="", ylabel="")
 
 
 def _changes(column: Table) -> np.ndarray:
@@ -106,6 +110,7 @@ def curve(axes: "Axes", rows: Table, x: str, theme: Theme, *, looks: Looks | Non
     names = list(dict.fromkeys(rows["line"]))
     given = {name: {"label": rule_label(name)} | dict((looks or {}).get(name) or theme.lines(name)) for name in names}
     before = len(axes.lines)
+    axes.set(**NAMED)
     colors = {name: look["color"] for name, look in given.items()}
     sns.lineplot(rows, x=x, y="mean", hue="line", hue_order=names, palette=colors, estimator=None, legend=False,
                  ax=axes, **line)  # fmt: skip
@@ -124,7 +129,7 @@ def field(axes: "Axes", grid: Table, *, limits: tuple[float, float], levels: int
 
     Args:
         axes: the panel.
-        grid: one number a cell; index and columns name the rows and the columns.
+        grid: numbers; index and columns name the rows and the columns.
         limits: the numbers that get the first and the last colour.
         levels: how many contour lines.
         **look: passed to `seaborn.heatmap`.

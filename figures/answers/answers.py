@@ -21,7 +21,7 @@ from repro.study.trained import sets_of_weights
 CLAIMS = [*networks.CLAIMS, *theory.CLAIMS]
 NOTHING, SECOND = "doing nothing", "a second retrained model"
 EMPTY = pd.DataFrame(columns=pd.Index(["reference", *RETRAINED]))
-LADDER = {"minmax-asam-1.0": "Sharp MinMax", "sgd": "NegGrad by SGD", "sam-0.1": "by SAM", "asam-1.0": "by ASAM"}
+STEPS = {"minmax-asam-1.0": "Sharp MinMax", "sgd": "NegGrad by SGD", "sam-0.1": "by SAM", "asam-1.0": "by ASAM"}
 
 
 class Answered(NamedTuple):
@@ -68,7 +68,7 @@ def tally(found: Sequence[Answered]) -> str:
     return listed([f"{counts[word]} {quoted[word]}" for word in ORDER if counts[word]])
 
 
-def ladder(studies: Studies) -> dict[str, float]:
+def tow_steps(studies: Studies) -> dict[str, float]:
     """Return mean ToW of NegGrad after SGD on the hardest images, from doing nothing to a second retrained model.
 
     Rules are compared over the seeds that all of them have.
@@ -76,13 +76,13 @@ def ladder(studies: Studies) -> dict[str, float]:
     mine = _hardest(studies)
     if mine.empty:
         return {}
-    rules = mine[mine["rule"].isin(LADDER)]
+    rules = mine[mine["rule"].isin(STEPS)]
     everywhere = rules.groupby("seed")["rule"].nunique() == rules["rule"].nunique()
     mine = mine[mine["seed"].map(everywhere).fillna(False).astype(bool)]
     means = mine.groupby("rule")["tow"].mean()
     models = _retrained(mine)
     steps = {NOTHING: float(mine["untouched"].mean())}
-    steps |= {label: float(means[rule]) for rule, label in LADDER.items() if rule in means}
+    steps |= {label: float(means[rule]) for rule, label in STEPS.items() if rule in means}
     if len(models) > 1:
         apart = tug_of_war(models[:, None], models[None])[~np.eye(len(models), dtype=bool)]
         steps[SECOND] = float(apart.mean())

@@ -58,7 +58,7 @@ class Found:
     Attributes:
         word: one of `repro.statistics.answers.ANSWERS`, or "not run".
         short: the same in a few words and numbers.
-        sentences: what was found, a sentence each; beyond: what has no vote and stands beside it.
+        sentences: what was found, a sentence each; beyond: what has no vote.
         sure: how sure that is.
         effects: what decides it, in `unit`; forest: every setting of every part, for a forest plot.
         margin: the largest difference that counts as none; None where there is none.
@@ -230,7 +230,7 @@ def _against(answer: Answer, say: Template) -> list[str]:
             )
     lines += [f"{say.place.format(part=say.name(part))} no setting has a vote." for part in answer.unjudged]
     lines += [
-        f"{say.place.format(part=say.name(part))} a decision needs {wanted(lacking)}."
+        f"{say.place.format(part=say.name(part))} an answer needs {wanted(lacking)}."
         for part, lacking in answer.missing.items()
     ]
     return lines

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from figures.answers.found import Claim, Found, Template, found, listed
-from figures.answers.runs import ACCURACIES, RETRAINED, differences, floors_of, run_table
+from figures.answers.runs import ACCURACIES, RETRAINED, floors_of, rule_effects, run_table
 from figures.tables.names import rule_label
 from figures.tables.records import Studies
 from repro.statistics.answers import OPEN, OPPOSITE, YES, answer, answer_of
@@ -39,14 +39,14 @@ def compared(
     """Return what is found where rules are held against another one, by forget set."""
     if value not in runs:
         return Found()
-    effects = differences(runs, value, rules, base)
+    effects = rule_effects(runs, value, rules, base)
     judged = partial(answer, margin=say.margin, sign=say.sign, forget_sets=GRADED)
     silent = sorted(set(effects.loc[effects["no_vote"] != "", "setting"]))
-    beside = [f"{listed(silent)} {'has' if len(silent) == 1 else 'have'} no vote. With all runs the answer is: "
+    silenced = [f"{listed(silent)} {'has' if len(silent) == 1 else 'have'} no vote. With all runs the answer is: "
               f"{judged(effects).word}."] if silent else []  # fmt: skip
     used = runs[runs["rule"].isin([*rules, base])]
     floors = floors_of(used) if say.unit == "ToW" else {}
-    return found(judged(voting(effects)), effects, say, floors=floors, beyond=[*beside, *beyond],
+    return found(judged(voting(effects)), effects, say, floors=floors, beyond=[*silenced, *beyond],
                  runs=list(used["run_id"]))  # fmt: skip
 
 
@@ -136,7 +136,7 @@ def sgd_forgets_more_with_lower_tow(studies: Studies) -> Found:
     names = {"tow": "ToW", "forget_accuracy": "forget accuracy"}
     say = Template("{part} is {size} lower by SGD", "{part} is {size} higher by SGD", "share", names, names, None,
                    place="By {part}")  # fmt: skip
-    effects: Table = pd.concat([differences(runs, name, SAM).assign(forget_set=name) for name in names])
+    effects: Table = pd.concat([rule_effects(runs, name, SAM).assign(forget_set=name) for name in names])
     judged = answer(voting(effects), margin=None, forget_sets=list(names), alike=False)
     words = {*judged.words.values()}
     word = OPPOSITE if OPPOSITE in words else OPEN if OPEN in words else YES
@@ -174,8 +174,8 @@ def sgd_collapses_first(studies: Studies) -> Found:
     say = Template("{part}: it collapses at an alpha {size} larger", "{part}: the order is reversed, by {size}",
                    "alpha", names, names, None, place="For {part}")  # fmt: skip
     judged = answer(effects[effects["no_vote"] == ""], margin=None, forget_sets=list(names), alike=False)
-    beside: Table = effects[effects["no_vote"] != ""].groupby("forget_set", sort=False)["value"].mean()
-    told = ", ".join(f"{names[str(name)]} {value:+.3f}" for name, value in beside.items())
+    silenced: Table = effects[effects["no_vote"] != ""].groupby("forget_set", sort=False)["value"].mean()
+    told = ", ".join(f"{names[str(name)]} {value:+.3f}" for name, value in silenced.items())
     beyond = [f"Curves that join two sets of weights have no vote; they say {told}."] if told else []
     return found(judged, effects, say, beyond=[*beyond, "The rate was chosen at alpha 0.9 and not anew at each alpha."],
                  runs=list(runs["run_id"]))  # fmt: skip
@@ -226,7 +226,7 @@ def sam_lowers_entanglement(studies: Studies) -> Found:
     say = Template("by {part} entanglement is {size} lower with SAM and ASAM",
                    "by {part} entanglement is {size} higher with SAM and ASAM", "E", ENTANGLEMENT,
                    CLASSWISE, None, -1, "By {part}")  # fmt: skip
-    effects: Table = pd.concat([differences(runs, name, SAM).assign(forget_set=name) for name in measures])
+    effects: Table = pd.concat([rule_effects(runs, name, SAM).assign(forget_set=name) for name in measures])
     judged = answer(voting(effects), margin=None, sign=-1, forget_sets=measures, alike=False)
     return found(judged, effects, say, runs=list(runs.dropna(subset=measures)["run_id"]))
 

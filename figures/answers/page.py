@@ -13,14 +13,14 @@ from figures.answers.answers import (
     Answered,
     assess,
     floor,
-    ladder,
     rate_steps,
     tally,
+    tow_steps,
     twice_trained,
 )
 from figures.answers.found import signed
 from figures.answers.networks import best_cutoff
-from figures.answers.strip import strip
+from figures.answers.strip import effect_strip
 from figures.answers.theory import CLAIMS as THEORY_CLAIMS
 from figures.answers.wishes import WISHES
 from figures.catalogue import FIGURES
@@ -38,9 +38,9 @@ SHOWN = 12  # records named on a claim's page
 ASKED = "The paper says that sharpness-aware minimization (SAM, ASAM) helps a network to forget images."
 TOW = "ToW (tug of war) is 1 for a model as accurate as one retrained without the forget images."
 SURE = (
-    "Above 0 supports the paper. A setting is a method after a pretraining rule, a case a setting of the theory. How "
-    "sure: *moderate* is three settings or more, *low* fewer; of the theory, *high* is every case. Brackets are 95 % "
-    "intervals, uncorrected for three forget sets."
+    "Above 0 supports the paper. A setting is a method after a pretraining rule; in the theory, a set of parameters. "
+    "How sure: *moderate* is three settings or more, *low* fewer; in the theory, *high* is every setting. Brackets are "
+    "95 % intervals, uncorrected for three forget sets."
 )
 LIMITS = (
     "**Not known:** large networks, other data: this is one small network, CIFAR-10, few seeds. {rates}{cutoff}**What "
@@ -73,7 +73,7 @@ METHOD = """\
 
 def answer_text(found: Sequence[Answered], studies: Studies) -> str:
     """Return the answer in at most 120 words, from records alone."""
-    steps, noise, known = ladder(studies), floor(studies), {one.claim.name: one.found for one in found}
+    steps, noise, known = tow_steps(studies), floor(studies), {one.claim.name: one.found for one in found}
     if not steps:
         return f"No network records: nothing can be said on networks. Claims: {tally(found)}."
     said = [
@@ -92,7 +92,7 @@ def answer_text(found: Sequence[Answered], studies: Studies) -> str:
 
 def page_text(found: Sequence[Answered], studies: Studies) -> str:
     """Return `paper_repro.md`: the answer first, then how it is judged, figures and wishes."""
-    steps, rows = ladder(studies), figure_rows(found, studies)
+    steps, rows = tow_steps(studies), figure_rows(found, studies)
     values = {"ToW, NegGrad after SGD": "hardest images"} | {name: f"{value:.3f}" for name, value in steps.items()}
     parts = [
         f"<!-- {WRITTEN} -->",
@@ -103,7 +103,7 @@ def page_text(found: Sequence[Answered], studies: Studies) -> str:
         _claim_table("networks", [one for one in found if one.claim.key not in THEORY]),
         _claim_table("theory", [one for one in found if one.claim.key in THEORY]),
         SURE,
-        limits(studies),
+        limits_text(studies),
         "## How it is judged",
         METHOD,
         f"## What must be said openly\n\n{twice_trained(studies)}" if twice_trained(studies) else "",
@@ -142,7 +142,7 @@ def summary(studies: Studies, page: Path) -> list[str]:
     kinds = Counter(head.kind for head in studies.store.heads()) if studies.store else Counter[str]()
     return [
         f"Ran here: {kinds['theory']} theory settings, {kinds['unlearn']} network runs; "
-        f"{studies.published_runs()} published records beside them.",
+        f"{studies.published_runs()} published records with them.",
         f"{ASKED} {answer_text(assess(studies), studies)}",
         f"Everything, with the origin of every number: {f'open {page}' if page.exists() else 'repro paper report'}. "
         "All claims: repro paper claims. A word you do not know: repro explain ToW.",
@@ -150,7 +150,7 @@ def summary(studies: Studies, page: Path) -> list[str]:
     ]
 
 
-def limits(studies: Studies) -> str:
+def limits_text(studies: Studies) -> str:
     """Return what these studies cannot tell, and what would."""
     loss = rate_steps(studies)
     rates = "" if loss is None else (
@@ -175,7 +175,7 @@ def figure_rows(found: Sequence[Answered], studies: Studies) -> list[dict[str, s
 
 
 def claim_text(one: Answered) -> str:
-    """Return the page of one claim: the answer, its strip, what stands beside it, the forest, commands and records."""
+    """Return the page of one claim: the answer, its strip, what has no vote, the forest, commands and records."""
     claim, found = one.claim, one.found
     commands = dict.fromkeys(load_study(name).command for name in claim.studies)
     figures = [f"repro figures {' '.join(one.figures)}"] if one.figures else []
@@ -208,15 +208,15 @@ def numbers(forest: Table) -> Table:
              "claimed_high": "claimed to", "predicted_low": "predicted from",
              "predicted_high": "predicted to", "i2": "I2"}  # fmt: skip
     shown = forest[[name for name in order if name in forest]].rename(columns=names)
-    cells = shown.map(lambda value: "" if value is None or value != value else
+    texts = shown.map(lambda value: "" if value is None or value != value else
                       f"{value:.4g}" if isinstance(value, float) else str(value))  # fmt: skip
-    return cells.loc[:, (cells != "").any()]
+    return texts.loc[:, (texts != "").any()]
 
 
 def pages(found: Sequence[Answered], studies: Studies) -> dict[str, str]:
     """Return every file of `docs/claims/` by its name: a page and a strip a claim, and a list of them."""
     texts = {f"{one.slug}.md": claim_text(one) for one in found}
-    texts |= {f"{one.slug}.svg": strip(one.found, alone=True) for one in found if one.found.effects}
+    texts |= {f"{one.slug}.svg": effect_strip(one.found, alone=True) for one in found if one.found.effects}
     rows = [{"claim": f"[{one.claim.name}]({one.slug}.md)", "paper says": one.claim.paper, "answer": one.found.word,
              "how sure": one.found.sure} for one in found]  # fmt: skip
     head = f"# The paper's claims\n\n{WRITTEN}\n\n{answer_text(found, studies)}\n\n"
@@ -224,7 +224,7 @@ def pages(found: Sequence[Answered], studies: Studies) -> dict[str, str]:
 
 
 def write_pages(studies: Studies, path: Path) -> list[Path]:
-    """Write the page, `docs/claims/` beside it, and the answer in a README beside it that has the marks for it.
+    """Write the page, `docs/claims/` next to it, and the answer in a README there that has the marks for it.
 
     The same records give the same bytes.
     """

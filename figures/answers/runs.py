@@ -11,7 +11,7 @@ from repro.statistics.effects import FEWEST, Table, paired_effects, with_votes
 from repro.statistics.spread import noise_floor
 from repro.study.table import table_of
 
-UNCHOSEN = ("l1_sparse", "scrub")  # methods with a strength beside the rate, which no study has chosen
+UNCHOSEN = ("l1_sparse", "scrub")  # methods with a strength in addition to the rate, which no study has chosen
 ACCURACIES = ("retain_accuracy", "forget_accuracy", "test_accuracy")
 ORIGINAL, RETRAINED = ([f"{model}_{name}" for name in ACCURACIES] for model in ("original", "retrained"))
 TEXTS = ("run_id", "status", "method", "rule", "pretrain", "difficulty", "forget_identity")
@@ -54,8 +54,8 @@ def run_table(records: Records) -> Table:
     return table.assign(floor=[floors.get(key, np.nan) for key in keys]).copy()  # columns of one kind side by side
 
 
-def differences(runs: Table, value: str, rules: Sequence[str], base: str = "sgd") -> Table:
-    """Return `value` of runs by some rules minus that of the run by `base`, with the right to vote of each cell.
+def rule_effects(runs: Table, value: str, rules: Sequence[str], base: str = "sgd") -> Table:
+    """Return `value` of runs by some rules minus that of the run by `base`, with the right to vote of each comparison.
 
     Args:
         runs: rows of `run_table`; value: the column that is compared.

@@ -1,4 +1,4 @@
-"""A strip: the effects of one claim beside the noise floor, as a small SVG that needs no drawing library.
+"""A strip: the effects of one claim on the noise floor, as a small SVG that needs no drawing library.
 
 A card of the page and a claim's own page show it: text of the page's size at any width, in a light and a dark page.
 """
@@ -11,11 +11,11 @@ from repro.statistics.answers import OPPOSITE, YES
 
 WIDTH, ROW, PAD = 340, 40, 6
 STYLE = "<style>svg{color:#1b1f24}@media(prefers-color-scheme:dark){svg{color:#e6e6e6}}</style>"
-CASES = 26  # dots in a row
+PARTS = 26  # dots in a row
 
 
-def strip(found: Found, *, alone: bool = False) -> str:
-    """Return the effects as SVG: a bar is a 95 % interval, the grey band one noise floor, dots are single cases.
+def effect_strip(found: Found, *, alone: bool = False) -> str:
+    """Return the effects as SVG: a bar is a 95 % interval, the grey band one noise floor, dots are single parts.
 
     Args:
         found: effects of one quantity share an axis; others have an axis each.
@@ -23,7 +23,7 @@ def strip(found: Found, *, alone: bool = False) -> str:
     """
     if not found.effects:
         return ""
-    body, height = _rows(found) if found.unit else _cases(found.effects)
+    body, height = _bars(found) if found.unit else _parts(found.effects)
     said = "; ".join(f"{one.part}: {one.word}" for one in found.effects)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" font-family="sans-serif" '
@@ -31,7 +31,7 @@ def strip(found: Found, *, alone: bool = False) -> str:
     )
 
 
-def _rows(found: Found) -> tuple[str, int]:
+def _bars(found: Found) -> tuple[str, int]:
     floors = [one.floor if one.floor == one.floor else 0.0 for one in found.effects]
     limits = [_limit(one, floor) for one, floor in zip(found.effects, floors, strict=True)]
     parts = []
@@ -65,10 +65,10 @@ def _row(one: Effect, floor: float, limit: float, margin: float | None) -> str:
     )
 
 
-def _cases(effects: Sequence[Effect]) -> tuple[str, int]:
-    """Return a dot a case: full where the claim holds, hollow where it is open, crossed where it fails."""
+def _parts(effects: Sequence[Effect]) -> tuple[str, int]:
+    """Return a dot for each part: full where the claim holds, hollow where it is open, crossed where it fails."""
     marks = []
-    for place, one in enumerate(effects[:CASES]):
+    for place, one in enumerate(effects[:PARTS]):
         x = PAD + 5 + 13 * place
         fill = "currentColor" if one.word == YES else "none"
         marks.append(f'<circle cx="{x}" cy="12" r="5" fill="{fill}" stroke="currentColor"/>')

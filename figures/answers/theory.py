@@ -15,7 +15,7 @@ from repro.statistics.answers import BY_SIDE, ONLY_WHERE
 from repro.statistics.effects import Table
 
 CLAIMS_STUDY = "claims"
-MOST = 5  # cases named in a sentence
+MOST = 5  # settings named in a sentence
 RESULT = {"answer", "parts", "interval", "estimate", "quantity"}  # what a record must say to be judged
 PART = {"part", "inside", "side", "estimate", "estimate_low", "estimate_high"}
 
@@ -31,11 +31,11 @@ def judged(name: str, studies: Studies) -> Found:
         return Found()
     inside: Table = parts["inside"].astype(bool)
     sides, word = parts.loc[inside, "side"].to_list(), result["answer"]
-    held = f"{sides.count(1)} of {len(sides)} cases"
+    held = f"{sides.count(1)} of {len(sides)} settings"
     value, (low, high) = result["estimate"], result["interval"]
     quantity, spread = result["quantity"], "" if low is None else f" [{low:.3g}, {high:.3g}]"
     number = "" if value is None else f"{quantity[:1].upper()}{quantity[1:]}: {value:.3g}{spread}."
-    beyond = [f"Beyond the hypothesis it holds in {outside.count(1)} of {len(outside)} cases."
+    beyond = [f"Beyond the hypothesis it holds in {outside.count(1)} of {len(outside)} settings."
               for outside in [parts.loc[~inside, "side"].to_list()] if outside]  # fmt: skip
     sure = f"{'high' if abs(sum(sides)) == len(sides) else 'moderate'} ({result['seeds']} seeds)"
     change = result.get("change") or ""
@@ -55,7 +55,7 @@ def judged(name: str, studies: Studies) -> Found:
 
 
 def _where(inside: Table, word: str) -> list[str]:
-    """Return for which cases a claim holds, or of few that fail, for which it does not."""
+    """Return for which settings a claim holds or, where fewer fail, for which it does not."""
     if word != ONLY_WHERE:
         return []
     sides = {"It holds for": inside["side"] == 1, "It fails for": inside["side"] == -1}
@@ -68,7 +68,7 @@ READING = "As the notes word it, inside its own hypothesis."
 # Record, short name, subject, what the paper says.
 STATED = [
     ("lemma-3.1-activation", "Lemma 3.1", "Which neurons SAM switches off",
-     "SAM switches off noise neurons of kept images only"),
+     "SAM switches off noise neurons of retain images only"),
     ("lemma-3.1-sgd-on-forget", "Lemma 3.1, consequence", "SAM on the forget set",
      "On the forget set SAM acts like SGD"),
     ("theorem-3.2-sgd-boundary", "Theorem 3.2", "Boundary of SGD",

@@ -8,9 +8,9 @@ import pandas as pd
 
 from figures.answers.found import Template, count, found, listed
 from figures.answers.networks import GRADED, MASK, SAM, compared, main_runs
-from figures.answers.runs import differences
+from figures.answers.runs import rule_effects
+from figures.tables.evaluations import evaluations_of, klom_differences, resampled, ulira_differences
 from figures.tables.names import rule_label
-from figures.tables.pooled import klom_differences, pooled, resampled, ulira_differences
 from figures.tables.records import Studies
 from repro.statistics.answers import OPEN, answer
 from repro.statistics.effects import FEWEST, Table, combine_seeds, paired_effects, pool, voting
@@ -53,7 +53,7 @@ def cost(studies: Studies) -> str:
     if runs.empty:
         return NOT_RUN
     runs = runs[runs["status"] == "ok"].assign(log=lambda table: np.log(table["seconds"].astype(float)))
-    pairs = differences(runs, "log", [*SAM, "minmax-asam-1.0"])
+    pairs = rule_effects(runs, "log", [*SAM, "minmax-asam-1.0"])
     times = np.exp(pairs.groupby("contrast")["value"].mean())
     told = listed([f"{rule_label(name).rpartition(' ')[0]} {value:.1f}" for name, value in times.items()])
     equal = _equal_gradients(runs, main_runs(studies, "cifar10-compute"))
@@ -101,22 +101,22 @@ def retain_only(studies: Studies) -> str:
 
 def klom(studies: Studies) -> str:
     """Answer 8: mean KLoM on F of SAM minus that of SGD."""
-    pools = pooled(studies.of("klom"), "klom")
-    effects = klom_differences(pools)
+    evaluations = evaluations_of(studies.of("klom"), "klom")
+    effects = klom_differences(evaluations)
     sam = effects[effects["rule"].isin(SAM)] if len(effects) else effects
     if sam.empty:
         return NOT_RUN
-    return _differences(sam, "KLoM of the forget set in nats, SAM minus SGD", resampled(pools))
+    return _average_sentence(sam, "KLoM of the forget set in nats, SAM minus SGD", resampled(evaluations))
 
 
 def ulira(studies: Studies) -> str:
     """Answer 8b: true positive rate of U-LiRA at 1 % false positives, unlearned minus untouched models."""
-    pools = pooled(studies.of("klom"), "ulira")
-    effects = ulira_differences(pools, "tpr_at_1_percent")
-    return _differences(effects, FOUND_OUT, resampled(pools)) if len(effects) else NOT_RUN
+    evaluations = evaluations_of(studies.of("klom"), "ulira")
+    effects = ulira_differences(evaluations, "tpr_at_1_percent")
+    return _average_sentence(effects, FOUND_OUT, resampled(evaluations)) if len(effects) else NOT_RUN
 
 
-def _differences(effects: Table, what: str, over: str) -> str:
+def _average_sentence(effects: Table, what: str, over: str) -> str:
     up, down = (int((effects[end] * side > 0).sum()) for end, side in (("low", 1), ("high", -1)))
     sides = f"{up} of {len(effects)} clearly above 0, {down} below"
     return f"{what}: {effects['mean'].mean():+.3f} on average; {sides}. Intervals resample {over}. {DIGITS}"
@@ -144,7 +144,7 @@ def draws(studies: Studies) -> str:
     if runs.empty:
         return NOT_RUN
     runs = runs[runs["seed"] == 0]
-    effects = differences(runs.assign(seed=runs["forget_seed"]), "tow", SAM)
+    effects = rule_effects(runs.assign(seed=runs["forget_seed"]), "tow", SAM)
     effects = effects.assign(block=effects["seed"].map(str))
     say = Template("on {part} ASAM gains {size} ToW", "on {part} ASAM loses {size} ToW", "ToW")
     return _said(found(answer(voting(effects), forget_sets=[*GRADED]), effects, say).sentences)
@@ -156,7 +156,7 @@ def changed(studies: Studies) -> str:
     for name, what in (("cifar10-resnet18", "a ResNet-18"), ("cifar10-plain", "no augmentation")):
         runs = main_runs(studies, name)
         if len(runs):
-            effects = differences(runs, "tow", SAM)
+            effects = rule_effects(runs, "tow", SAM)
             parts.append(f"{what} {effects['value'].mean():+.3f} ({count(effects['seed'].nunique(), 'seed')})")
     return f"ASAM minus SGD on the hardest images: with {listed(parts)}. {OPEN.capitalize()}." if parts else NOT_RUN
 
@@ -165,7 +165,7 @@ WISHES = {
     "1": Wish("distinct colours, markers and arrows in the UMAP, and a number", "fig-umap", drawn),
     "2": Wish("the accuracies under every ToW; attacks with ROC; relearning", "fig-accuracies", drawn),
     "3": Wish("mean and deviation over seeds", "tab-methods", deviations),
-    "4": Wish("run time of SAM and Sharp MinMax beside quality", "fig-pareto", cost),
+    "4": Wish("run time of SAM and Sharp MinMax against quality", "fig-pareto", cost),
     "5": Wish("is the forget set learned again faster after Sharp MinMax?", "fig-relearning", relearning),
     "6": Wish("the mask's cutoff and polarity", "fig-mask", cutoffs),
     "7": Wish("SAM on the retain loss only against SGD", "tab-minmax", retain_only),

@@ -50,16 +50,22 @@ class NotRun(Exception):
         what: what is missing.
         columns: of a table, those that its numbers would have; None for a picture.
         said: first sentence of a table's caption.
+        command: what makes the runs, where it is not the figure's own command.
     """
 
-    def __init__(self, what: str, columns: Sequence[str] | None = None, said: str = "") -> None:
+    def __init__(self, what: str, columns: Sequence[str] | None = None, said: str = "", *, command: str = "") -> None:
         super().__init__(what)
-        self.what, self.columns, self.said = what, columns, said
+        self.what, self.columns, self.said, self.command = what, columns, said, command
 
     def drawing(self, command: str, theme: Theme) -> Drawing:
         """Return the empty frame or table, which names the command that fills it."""
+        command = self.command or command
         missing = f"{self.what}: {command}"
-        return empty_figure(missing, theme) if self.columns is None else empty_table(missing, self.columns, self.said)
+        if self.columns is None:
+            return empty_figure(missing, theme)
+        status = pd.DataFrame([{"status": "not run", "command": command}])
+        return Drawing(pd.DataFrame(columns=pd.Index(list(self.columns))), f"{self.said} Not run.".strip(),
+                       "An empty table: not run.", missing=(missing,), display=status)  # fmt: skip
 
 
 def empty_figure(missing: str, theme: Theme) -> Drawing:
@@ -68,17 +74,3 @@ def empty_figure(missing: str, theme: Theme) -> Drawing:
     say_not_run(axes[0, 0], missing, theme)
     data = pd.DataFrame(columns=pd.Index(["not_run"]))
     return Drawing(data, "Not run.", f"An empty frame: not run. {missing}", missing=(missing,), figure=figure)
-
-
-def empty_table(missing: str, columns: Sequence[str], what: str = "") -> Drawing:
-    """Return a table none of whose runs exist, with the columns its numbers would have.
-
-    Args:
-        missing: `what: command`.
-        columns: of its numbers.
-        what: first sentence of its caption.
-    """
-    status = pd.DataFrame([{"status": "not run", "command": missing.partition(": ")[2]}])
-    caption = f"{what} Not run.".strip()
-    return Drawing(pd.DataFrame(columns=pd.Index(list(columns))), caption, "An empty table: not run.",
-                   missing=(missing,), display=status)  # fmt: skip

@@ -1,6 +1,7 @@
-"""The marks that figures share: panels, means with 95 % intervals and seed dots, bands, reference lines, "not run"."""
+"""What figures share: panels and their names, bands, points with intervals, reference lines, keys, "not run"."""
 
 import textwrap
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,7 +9,6 @@ import numpy as np
 from figures.drawing.style import Theme
 from figures.tables.names import family, rule_label
 from repro.statistics.effects import Table
-from repro.statistics.seeds import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,8 +34,18 @@ def panel_grid(rows: int, columns: int, *, width: float, height: float, **option
     return figure, np.asarray(figure.subplots(rows, columns, squeeze=False, **options))
 
 
-def say_not_run(axes: "Axes", missing: str, theme: Theme) -> None:
-    """Fill an empty panel with "not run" and the command that fills it."""
+def label_panels(axes: np.ndarray, *, titles: Iterable[str] = (), rows: Iterable[str] = (), x: str = "") -> None:
+    """Write titles above the first row of panels, names left of the first column, and one name below the last row."""
+    for panel, title in zip(axes[0], titles, strict=False):
+        panel.set_title(title)
+    for panel, name in zip(axes[:, 0], rows, strict=False):
+        panel.set_ylabel(name)
+    for panel in axes[-1] if x else ():
+        panel.set_xlabel(x)
+
+
+def say_not_run(axes: "Axes", missing: str, theme: Theme) -> str:
+    """Fill an empty panel with "not run" and the command that fills it; return the line `what: command` as it is."""
     what, _, command = missing.partition(": ")
     # Not by removing ticks: panels that share an axis would lose theirs too.
     axes.tick_params(length=0, labelbottom=False, labelleft=False)
@@ -46,40 +56,49 @@ def say_not_run(axes: "Axes", missing: str, theme: Theme) -> None:
     parts = [line for part in (what, command) for line in textwrap.wrap(part, width, break_on_hyphens=False)]
     lines = ["not run", *parts]
     axes.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", transform=axes.transAxes, fontsize=7)
+    return missing
 
 
-def band(axes: "Axes", x: Any, summary: Table, *, label: str = "", **look: Any) -> None:
-    """Draw a mean as a line and its 95 % interval as a band of the same colour.
+def band(axes: "Axes", x: Any, rows: Table, value: str = "", **look: Any) -> None:
+    """Draw means as a line and their 95 % intervals as a band of the same colour.
 
     Args:
         axes: the panel.
         x: positions, shape `(points,)`.
-        summary: rows of `repro.statistics.seeds.summarize`, in the order of `x`.
-        label: entry of the legend.
+        rows: in the order of `x`: `mean`, `low` and `high`, or those of the columns of `value` (see `ends_of`).
+        value: which number of the rows is drawn.
         **look: line properties.
     """
-    line = axes.plot(x, summary["mean"], label=label, markevery=max(1, len(summary) // 6), **look)[0]
-    axes.fill_between(x, summary["low"], summary["high"], color=line.get_color(), alpha=0.18, linewidth=0)
+    mean, low, high = ends_of(rows, value)
+    line = axes.plot(x, mean, markevery=max(1, len(mean) // 6), **look)[0]
+    axes.fill_between(x, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
 
 
-def estimate(axes: "Axes", x: float, row: Row, *, seeds: Any = (), **look: Any) -> None:
-    """Draw one mean with its 95 % interval, and each seed as a small dot beside it.
+def points(axes: "Axes", x: Any, rows: Table, value: str = "", *, flat: bool = False, **look: Any) -> None:
+    """Draw means as marks with their 95 % intervals; a mean without an interval (NaN) has no bar.
 
     Args:
         axes: the panel.
-        x: position.
-        row: one row of `repro.statistics.seeds.summarize`.
-        seeds: the seeds' own values, shape `(seeds,)`.
+        x: positions, shape `(points,)`.
+        rows, value: as of `band`.
+        flat: whether bars are horizontal and `x` are positions on the vertical axis.
         **look: marker properties.
     """
-    look = {key: value for key, value in look.items() if key != "linestyle"}
-    values = np.asarray(seeds, dtype=float)
-    if len(values):
-        axes.scatter(np.full(len(values), x), values, s=5, color=look["color"], alpha=0.35, linewidths=0, zorder=2)
-    if not np.isfinite(row["mean"]):
-        return
-    error = None if np.isnan(row["sd"]) else [[row["mean"] - row["low"]], [row["high"] - row["mean"]]]
-    axes.errorbar([x], [row["mean"]], yerr=error, capsize=1.6, elinewidth=0.9, linestyle="none", zorder=3, **look)
+    mean, low, high = ends_of(rows, value)
+    bars = np.array([mean - low, high - mean])
+    drawn: Any = {"x": mean, "y": x, "xerr": bars} if flat else {"x": x, "y": mean, "yerr": bars}
+    style: dict[str, Any] = {"capsize": 1.6, "elinewidth": 0.9, **look, "linestyle": "none"}
+    axes.errorbar(**drawn, **style)
+
+
+def ends_of(rows: Table, value: str) -> tuple[np.ndarray, ...]:
+    """Return means and both ends of their intervals: the columns `<value>`, `<value>_low` and `<value>_high`.
+
+    Without a value they are `mean`, `low` and `high`; a value that ends in "_" stands in front of these.
+    """
+    names = [f"{value}{end}" for end in ("mean", "low", "high")]
+    names = names if value.endswith("_") or not value else [value, f"{value}_low", f"{value}_high"]
+    return tuple(np.asarray(rows[name], dtype=float) for name in names)
 
 
 def floor_band(axes: "Axes", floor: dict[str, float] | None, theme: Theme, *, label: str = "") -> None:

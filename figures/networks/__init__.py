@@ -1,1 +1,1 @@
-"""Figures and tables of network runs, one item of the paper or of its reviewers a file (see `figures.catalogue`)."""
+"""Figures and tables of network runs, by what the paper shows or its reviewers asked for (see `figures.catalogue`)."""

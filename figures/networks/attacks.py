@@ -13,7 +13,7 @@ from figures.drawing.style import WIDE, Theme
 from figures.networks.sweeps import MARKS
 from figures.tables.names import in_order, method_label, order, rule_label
 from figures.tables.records import Records, measured
-from figures.tables.runs import FIRST, label, one_forget_set, run_caption, seed_range, study_runs, unlearn_table
+from figures.tables.runs import FIRST, one_forget_set, run_caption, seed_range, study_runs, tag, unlearn_table
 from figures.tables.texts import spread_text
 from repro.records.record import Record
 from repro.statistics.effects import Table
@@ -33,11 +33,11 @@ MARGINS = {"original": "before", "retrained": "retrained on R", "unlearned": "un
 def _measured_runs(records: Records, metric: str) -> list[Record]:
     """Return the NegGrad runs from the SGD-pretrained model, of one forget set, that have the arrays of a metric."""
     return one_forget_set([run for run in study_runs(records) if measured(run, metric) and run.has_arrays()
-                           and (label(run, "method"), label(run, "pretrain")) == ("neggrad", "sgd")])  # fmt: skip
+                           and (tag(run, "method"), tag(run, "pretrain")) == ("neggrad", "sgd")])  # fmt: skip
 
 
 @figure("fig-roc", place=400, shows="ROC of the membership attack", studies=("cifar10",))
-def draw_roc(records: Records, theme: Theme) -> Drawing:
+def membership_attack_roc(records: Records, theme: Theme) -> Drawing:
     """Draw true against false positive rate of the membership attack: a line a NegGrad rule, and the retrained model.
 
     Shown are NegGrad runs from the SGD-pretrained model on one forget set, where the attack was run.
@@ -48,7 +48,7 @@ def draw_roc(records: Records, theme: Theme) -> Drawing:
     table = unlearn_table(runs)
     figure, axes = panel_grid(1, 1, width=4.2, height=3.8)
     panel, rules = axes[0, 0], order(table, "rule")
-    by_rule = [[run for run in runs if label(run, "rule") == rule] for rule in rules]
+    by_rule = [[run for run in runs if tag(run, "rule") == rule] for rule in rules]
     parts = [_roc(group, "unlearned", rule_label(rule)) for rule, group in zip(rules, by_rule, strict=True)]
     data: Table = pd.concat([*parts, _roc(by_rule[0], "retrained", "retrained on R")], ignore_index=True)
     looks = {rule_label(rule): theme.lines(rule) for rule in rules}
@@ -66,7 +66,7 @@ def draw_roc(records: Records, theme: Theme) -> Drawing:
     )
     caption = (
         "How well a membership attack tells forget images from test images: the aim is the black curve of the "
-        f"retrained model, not the dotted line of chance.{why} {MARKS} Forget set: {label(runs[0], 'difficulty')}. "
+        f"retrained model, not the dotted line of chance.{why} {MARKS} Forget set: {tag(runs[0], 'difficulty')}. "
         f"{run_caption(table)}"
     )
     return Drawing(data, caption, "ROC curves, a line a rule.", tuple(runs), (), figure)
@@ -83,7 +83,7 @@ def _roc(runs: list[Record], model: str, line: str) -> Table:
 
 
 @figure("tab-lira", place=410, shows="the likelihood-ratio attack with shadow models", studies=("cifar10",))
-def draw_lira(records: Records, theme: Theme) -> Drawing:
+def likelihood_ratio_attack(records: Records, theme: Theme) -> Drawing:
     """Write what the likelihood-ratio attack tells of each model on the hardest forget set, retraining's last."""
     runs = one_forget_set(study_runs(records, having="lira_auc"))
     if not runs:
@@ -101,7 +101,7 @@ def draw_lira(records: Records, theme: Theme) -> Drawing:
         "model's answer stands above the answers of models without the image. Guessing has AUC .5 and a true-positive "
         "rate as large as its false-positive rate. Called members: fraction of forget images whose answer is likelier "
         "for a model that saw them. Mean ± standard deviation over training seeds (number). "
-        f"Forget set: {label(runs[0], 'difficulty')}. {run_caption(table)}"
+        f"Forget set: {tag(runs[0], 'difficulty')}. {run_caption(table)}"
     )
     alt = f"A table of {len(shown)} rows: AUC, two true-positive rates and the share called members."
     return Drawing(data, caption, alt, tuple(runs), display=shown)
@@ -121,7 +121,7 @@ def lira_table(table: Table) -> Table:
 
 
 @figure("fig-margins", place=420, shows="margins of forget samples", studies=("cifar10",))
-def draw_margins(records: Records, theme: Theme) -> Drawing:
+def forget_margins(records: Records, theme: Theme) -> Drawing:
     """Draw the density of margins on F of the original, retrained and unlearned model, a panel a NegGrad rule.
 
     Shown are NegGrad runs from the SGD-pretrained model, where margins were recorded.
@@ -133,7 +133,7 @@ def draw_margins(records: Records, theme: Theme) -> Drawing:
     rules = order(table, "rule")
     width = min(1.5 * len(rules) + 1, WIDE)
     figure, axes = panel_grid(1, len(rules), width=width, height=2.4, sharex=True, sharey=True)
-    parts = [_panel(panel, rule, [run for run in runs if label(run, "rule") == rule], edges, theme)
+    parts = [_one_rule(panel, rule, [run for run in runs if tag(run, "rule") == rule], edges, theme)
              for panel, rule in zip(axes[0], rules, strict=True)]  # fmt: skip
     data = pd.concat(parts, ignore_index=True)
     axes[0, 0].set_ylim(0, 1.9 * data["mean"].max())
@@ -144,7 +144,7 @@ def draw_margins(records: Records, theme: Theme) -> Drawing:
         "the true class minus the largest other one; the coloured steps should lie on the solid black ones. Steps are "
         "means over training seeds, bands 95 % t-intervals, cut at the top. W1: Wasserstein distance between unlearned "
         "and retrained margins, mean ± standard deviation (seeds). "
-        f"Forget set: {label(runs[0], 'difficulty')}. {run_caption(table)}"
+        f"Forget set: {tag(runs[0], 'difficulty')}. {run_caption(table)}"
     )
     alt = "Histograms of margins, a panel a rule, three models each."
     return Drawing(data, caption, alt, tuple(runs), (), figure)
@@ -157,7 +157,7 @@ def _edges(runs: list[Record]) -> np.ndarray:
     return np.linspace(low, high + 1e-9, BINS + 1)
 
 
-def _panel(axes: Any, rule: str, runs: list[Record], edges: np.ndarray, theme: Theme) -> Table:
+def _one_rule(axes: Any, rule: str, runs: list[Record], edges: np.ndarray, theme: Theme) -> Table:
     styles = {"original": (":", theme.ink), "retrained": ("-", theme.ink), "unlearned": ("-", theme.color(rule))}
     looks = {model: {"color": color, "linestyle": line, "label": MARGINS[model]}
              for model, (line, color) in styles.items()}  # fmt: skip

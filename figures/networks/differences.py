@@ -37,10 +37,10 @@ EXPLAINED = (
 
 @figure("tab-differences", place=320, shows="each sharpness-aware rule minus SGD, setting by setting",
         studies=("cifar10",))  # fmt: skip
-def draw(records: Records, theme: Theme) -> Drawing:
+def differences_from_sgd(records: Records, theme: Theme) -> Drawing:
     """Write the differences in ToW and in the three accuracies of the main study."""
     runs, table = study_table(records)
-    data = differences(table)
+    data = difference_table(table)
     if data.empty:
         raise NotRun("network runs", list(data.columns))
     shown = _display(data)
@@ -48,7 +48,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     return Drawing(data, f"{EXPLAINED} {run_caption(table)}", alt, tuple(runs), display=shown)
 
 
-def differences(table: Table) -> Table:
+def difference_table(table: Table) -> Table:
     """Return one row a role, setting and metric: `mean`, `sd`, `low`, `high`, `seeds`, `floor`."""
     parts = []
     for metric in METRICS:

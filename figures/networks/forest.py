@@ -25,7 +25,7 @@ LABEL = 34  # characters of a setting's name
 
 @figure("fig-forest", place=30, shows="ToW by SAM or ASAM minus SGD, setting by setting", studies=("cifar10",),
         claims=("1a",))  # fmt: skip
-def draw(records: Records, theme: Theme) -> Drawing:
+def effects_by_setting(records: Records, theme: Theme) -> Drawing:
     """Draw ToW by SAM or ASAM minus SGD: every setting, and the mean over settings, for each forget set."""
     found = sam_unlearns_better(Given(records))
     if not found.effects:
@@ -56,7 +56,7 @@ def forest_figure(
 
     Args:
         rows: of `repro.statistics.effects.forest`, with a column `forget_set`, and optionally `no_vote`, why a setting
-            has no vote, and `answer`, the word beside a pooled effect.
+            has no vote, and `answer`, the answer of a pooled effect.
         theme: the page.
         label: of the axis: what was subtracted from what.
         floors: the noise floor of each forget set; one that is missing has no band.
@@ -72,9 +72,9 @@ def forest_figure(
         _yardsticks(panel, floors.get(name), margin, theme)
         panel.set_title(f"forget set: {name}{_agreement(mine)}", loc="left")
         panel.grid(axis="y", visible=False)
-    _limit(axes[0, 0], rows)
+    _limit_axis(axes[0, 0], rows)
     for panel, name in zip(axes[:, 0], names, strict=True):
-        _arrows(panel, rows[rows["forget_set"] == name], theme)
+        _beyond_axis(panel, rows[rows["forget_set"] == name], theme)
     axes[-1, 0].set_xlabel(label)
     return figure
 
@@ -122,7 +122,7 @@ def _yardsticks(axes: "Axes", floor: float | None, margin: float | None, theme: 
         axes.axvline(place, color=theme.ink, linewidth=0.8, linestyle=":")
 
 
-def _limit(axes: "Axes", rows: Table) -> None:
+def _limit_axis(axes: "Axes", rows: Table) -> None:
     """Limit the axis to pooled intervals and settings' values: an interval from three seeds may be absurdly wide."""
     shown = rows["pooled"].to_numpy(bool)
     values = np.concatenate([rows["value"], rows["low"][shown], rows["high"][shown]]).astype(float)
@@ -131,7 +131,7 @@ def _limit(axes: "Axes", rows: Table) -> None:
     axes.set_xlim(values.min() - spare, values.max() + spare)
 
 
-def _arrows(axes: "Axes", rows: Table, theme: Theme) -> None:
+def _beyond_axis(axes: "Axes", rows: Table, theme: Theme) -> None:
     """Put an arrow at the edge of the axis wherever a 95 % interval goes on beyond it."""
     left, right = axes.get_xlim()
     for edge, marker, beyond in ((left, "<", rows["low"] < left), (right, ">", rows["high"] > right)):

@@ -10,8 +10,9 @@ from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.style import WIDE, Theme
 from figures.marks import field
 from figures.tables.records import Records
-from figures.tables.runs import label, original_accuracy, unlearn_table
+from figures.tables.runs import original_accuracy, tag, unlearn_table
 from figures.tables.snapshots import Snapshot, snapshots, used_records
+from figures.tables.texts import alt_text
 from repro.records.record import Record
 from repro.statistics.effects import Table
 from repro.statistics.seeds import interval
@@ -20,7 +21,7 @@ SETS = {"forget": "F", "test": "test"}
 
 
 @figure("fig-landscape", place=90, shows="loss landscapes on F and test", studies=("cifar10",), claims=("6a", "6b"))
-def draw(records: Records, theme: Theme) -> Drawing:
+def loss_landscapes(records: Records, theme: Theme) -> Drawing:
     """Draw surface above heat map for each model (columns) and data set (row pairs), with curvature and basin ratio."""
     shown = snapshots(records, "landscape")
     if not shown:
@@ -38,11 +39,13 @@ def draw(records: Records, theme: Theme) -> Drawing:
             above, below = (part.add_subplot(2, len(shown), half * len(shown) + place + 1, **look)
                             for half, look in enumerate(({"projection": "3d"}, {})))  # fmt: skip
             above.set_title(f"{one.title}\nloss on {SETS[name]}" if name == sets[0] else f"loss on {SETS[name]}")
-            parts.append(_panel(above, below, (one, name), grid, limits))
+            parts.append(_model(above, below, (one, name), grid, limits))
         colours = part.colorbar(below.collections[0], ax=part.axes[1::2], fraction=0.05, pad=0.01, aspect=12)
         colours.set_label("loss")
     data = pd.concat(parts, ignore_index=True)
-    return Drawing(data, _caption(shown), _alt(data), used_records(shown), (), figure)
+    form = "{title} on {set}: curvature {curvature:.2f}, basin {basin_ratio:.2f}"
+    alt = alt_text("Loss surfaces and contours", data.drop_duplicates(["title", "set"]), form)
+    return Drawing(data, _caption(shown), alt, used_records(shown), (), figure)
 
 
 def curvature(grid: np.ndarray, radius: float) -> float:
@@ -66,7 +69,7 @@ def basin_ratio(grid: np.ndarray) -> float:
     return float((np.abs(grid - grid[middle, middle]) <= 0.5 * grid.std()).mean())
 
 
-def _panel(above: Any, below: Any, what: tuple[Snapshot, str], grid: np.ndarray, limits: tuple[float, float]) -> Table:
+def _model(above: Any, below: Any, what: tuple[Snapshot, str], grid: np.ndarray, limits: tuple[float, float]) -> Table:
     """Draw one model's loss as a surface above a heat map with contour lines; return it with its numbers."""
     one, name = what
     line = _grid(one.record, one.model, name)[1]
@@ -80,7 +83,7 @@ def _panel(above: Any, below: Any, what: tuple[Snapshot, str], grid: np.ndarray,
     field(below, pd.DataFrame(shown, line, line), limits=limits, levels=12, cbar=False, square=True,
           xticklabels=False, yticklabels=False)  # fmt: skip
     below.plot([len(line) / 2], [len(line) / 2], marker="+", color="white", markersize=6)
-    numbers = _numbers(one, name)
+    numbers = _sharpness(one, name)
     below.set_xlabel(_numbers_text(numbers), fontsize=7)
     return pd.DataFrame({"x": across.ravel(), "y": along.ravel(), "loss": grid.ravel()}).assign(
         title=one.title, set=name, run_id=one.record.run_id, **numbers
@@ -93,7 +96,7 @@ def _grid(run: Record, model: str, name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(found[f"landscape_{model}_{name}"], dtype=float), np.asarray(found["landscape_axis"], dtype=float)
 
 
-def _numbers(one: Snapshot, name: str) -> dict[str, float]:
+def _sharpness(one: Snapshot, name: str) -> dict[str, float]:
     """Return mean, deviation and number of seeds of the curvature and basin ratio of every seed's own grid."""
     found: dict[str, list[float]] = {"curvature": [], "basin_ratio": []}
     for run in one.records:
@@ -122,13 +125,6 @@ def _caption(shown: list[Snapshot]) -> str:
         "of a row share one range of loss. Curvature: mean second derivative at the centre; basin: fraction of points "
         "within half a standard deviation of the centre's loss, blind to scale. Numbers: mean ± standard deviation "
         "over seeds; pictures: "
-        f"seed {label(first, 'seed')}. Setting: {label(first, 'dataset')}, {label(first, 'model')}, forget set "
-        f"{label(first, 'difficulty')}. {original_accuracy(unlearn_table(used_records(shown)))}"
+        f"seed {tag(first, 'seed')}. Setting: {tag(first, 'dataset')}, {tag(first, 'model')}, forget set "
+        f"{tag(first, 'difficulty')}. {original_accuracy(unlearn_table(used_records(shown)))}"
     )
-
-
-def _alt(data: Table) -> str:
-    rows = data.drop_duplicates(["title", "set"])
-    parts = [f"{row.title} on {row.set}: curvature {row.curvature:.2f}, basin {row.basin_ratio:.2f}"
-             for row in rows.itertuples()]  # fmt: skip
-    return "Loss surfaces and contours. " + "; ".join(parts) + "."

@@ -8,11 +8,12 @@ from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import FLOOR_NOTE, floor_band, log_axis, panel_grid, rule_key, spread_note
 from figures.drawing.style import WIDE, Theme
-from figures.marks import limits
+from figures.marks import limits, scatter
 from figures.tables.floor import average_floor, noise_floors, own_reference
 from figures.tables.names import METHOD_MARKERS, method_label, order, rule_label
 from figures.tables.records import Records
 from figures.tables.runs import in_table, run_caption, seed_range, study_table
+from figures.tables.texts import alt_text
 from repro.statistics.effects import Table
 from repro.statistics.seeds import summarize
 
@@ -24,24 +25,24 @@ KEYS = ["method", "pretrain", "rule", "difficulty"]
 
 
 @figure("fig-pareto", place=380, shows="ToW against time and gradient evaluations", studies=("cifar10",))
-def draw(records: Records, theme: Theme) -> Drawing:
+def quality_against_cost(records: Records, theme: Theme) -> Drawing:
     """Draw ToW against cost, a row a forget set, with retraining and doing nothing; the best trade-offs are named."""
     runs, table = study_table(records)
     table = table[table["status"] == "ok"]
     if table.empty or "seconds_retrain" not in table:
         raise NotRun("network runs with times")
-    cells = table[~own_reference(table, table["retraining"])]
+    unlearned = table[~own_reference(table, table["retraining"])]
     costs = [cost for cost in COSTS if COSTS[cost][1] in table]
-    sets, floors = order(cells, "difficulty"), noise_floors(table)
+    sets, floors = order(unlearned, "difficulty"), noise_floors(table)
     figure, axes = panel_grid(len(sets), len(costs), width=WIDE, height=0.9 + 2.2 * len(sets), sharex="col",
                               sharey="row")  # fmt: skip
-    parts = [[_summary(cells[cells["difficulty"] == name], cost) for cost in costs] for name in sets]
+    parts = [[_quality_and_cost(unlearned[unlearned["difficulty"] == name], cost) for cost in costs] for name in sets]
     for line, found, name in zip(axes, parts, sets, strict=True):
         here = table[table["difficulty"] == name]
         nothing = here.groupby("pretrain")["original_tow"].mean().dropna()
         values = pd.concat(found)
         for panel, part in zip(line, found, strict=True):
-            _panel(panel, part, theme)
+            _trade_offs(panel, part, theme)
             floor_band(panel, average_floor(floors[floors["difficulty"] == name]), theme)
             if len(nothing):
                 across = panel.get_yaxis_transform()
@@ -55,15 +56,15 @@ def draw(records: Records, theme: Theme) -> Drawing:
         panel.set_xlabel(COSTS[cost][2])
     data: Table = pd.concat([parts[row][column] for column in range(len(costs)) for row in range(len(sets))],
                             ignore_index=True)  # fmt: skip
-    methods = [(method_label(name), {"marker": METHOD_MARKERS.get(name, "o")}) for name in order(cells, "method")]
+    methods = [(method_label(name), {"marker": METHOD_MARKERS.get(name, "o")}) for name in order(unlearned, "method")]
     rules = [(rule_label(rule), {"color": theme.color(rule), "marker": "_", "markersize": 10, "markeredgewidth": 3})
-             for rule in order(cells, "rule")]  # fmt: skip
+             for rule in order(unlearned, "rule")]  # fmt: skip
     notes = [*rules, *methods, ("reference: retraining, ToW 1", {"marker": "*", "markersize": 9}), FLOOR_NOTE]
-    rule_key(figure, theme, [], notes=notes, head=spread_note(seed_range(cells)))
+    rule_key(figure, theme, [], notes=notes, head=spread_note(seed_range(unlearned)))
     return Drawing(data, _caption(table), _alt(data), in_table(runs, table), (), figure)
 
 
-def _summary(table: Table, cost: str) -> Table:
+def _quality_and_cost(table: Table, cost: str) -> Table:
     mine, whole, _ = COSTS[cost]
     table = table.assign(ratio=table[mine] / table[whole])
     quality = summarize(table, KEYS, "tow")
@@ -74,25 +75,19 @@ def _summary(table: Table, cost: str) -> Table:
     return found.assign(dominated=better.any(axis=1))
 
 
-def _panel(axes: Any, data: Table, theme: Theme) -> None:
+def _trade_offs(axes: Any, data: Table, theme: Theme) -> None:
     """Draw points that another beats in quality and cost as faint outlines, the others with intervals and names."""
-    import seaborn as sns
-
-    for beaten, points in data.groupby("dominated"):
-        look: dict[str, Any] = {
-            "palette": {rule: theme.color(rule) for rule in points["rule"]},
-            "s": 12 if beaten else 34,
-        }
-        markers = {name: METHOD_MARKERS.get(name, "o") for name in points["method"]}
-        look |= {"alpha": 0.5, "zorder": 2} if beaten else {"zorder": 3}
-        sns.scatterplot(points, x="ratio", y="mean", hue="rule", style="method", markers=markers, linewidth=0,
-                        legend=False, ax=axes, **look)  # fmt: skip
+    for beaten, rows in data.groupby("dominated"):
+        look = {"s": 12, "alpha": 0.5, "zorder": 2} if beaten else {"s": 34, "zorder": 3}
+        palette = {rule: theme.color(rule) for rule in rows["rule"]}
+        markers = {name: METHOD_MARKERS.get(name, "o") for name in rows["method"]}
+        scatter(axes, rows, x="ratio", y="mean", hue="rule", palette=palette, style="method", markers=markers,
+                linewidth=0, **look)  # fmt: skip
     front = data[~data["dominated"]].sort_values("ratio")
     axes.errorbar(front["ratio"], front["mean"], yerr=[front["mean"] - front["low"], front["high"] - front["mean"]],
                   linestyle="none", elinewidth=0.7, ecolor=[theme.color(rule) for rule in front["rule"]])  # fmt: skip
     axes.step(front["ratio"], front["mean"], where="post", color=theme.ink, linewidth=0.6, alpha=0.6)
     axes.plot([1.0], [1.0], color=theme.ink, marker="*", markersize=9, linestyle="none")
-    axes.set(xlabel="", ylabel="")
     log_axis(axes, "x")
 
 
@@ -109,8 +104,5 @@ def _caption(table: Table) -> str:
 
 def _alt(data: Table) -> str:
     front = data[~data["dominated"] & (data["cost"] == "time")]
-    parts = [
-        f"{row.difficulty}: {method_label(row.method)} with {rule_label(row.rule)}, {row.mean:.3f} at {row.ratio:.2g}"
-        for row in front.itertuples()
-    ]
-    return "Scatter of ToW against relative cost. On the front by time, a forget set: " + "; ".join(parts) + "."
+    shown = "Scatter of ToW against relative cost. On the front by time, a forget set"
+    return alt_text(shown, front, "{difficulty}: {method} with {rule}, {mean:.3f} at {ratio:.2g}")

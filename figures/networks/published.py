@@ -1,4 +1,4 @@
-"""The paper's ToW beside ours, wherever one is known (fig-published, and a column of the ToW tables)."""
+"""The paper's ToW and ours, wherever the paper's is known (fig-published, and a column of the ToW tables)."""
 
 from typing import Any
 
@@ -13,6 +13,7 @@ from figures.tables.floor import average_floor, noise_floors
 from figures.tables.names import GRADED, family, in_order, order, rule_label
 from figures.tables.records import Records
 from figures.tables.runs import complete, in_table, run_caption, seed_range, study_table
+from figures.tables.texts import alt_text
 from repro.statistics.effects import Table
 from repro.statistics.seeds import summarize
 
@@ -34,8 +35,8 @@ def published_text(method: str, rule: str) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in known.items()) or "—"
 
 
-@figure("fig-published", place=450, shows="the paper's ToW beside ours", studies=("cifar10",))
-def draw(records: Records, theme: Theme) -> Drawing:
+@figure("fig-published", place=450, shows="the paper's ToW and ours", studies=("cifar10",))
+def comparison_with_paper(records: Records, theme: Theme) -> Drawing:
     """Draw NegGrad's mean ToW for each rule, the paper's as open marks and ours with seeds and interval."""
     runs, table = study_table(records, having="tow")
     table = table.loc[[(row.method, family(row.rule)) in TOW for row in table.itertuples()]]
@@ -67,8 +68,8 @@ def draw(records: Records, theme: Theme) -> Drawing:
     head = f"colour: ours, {dataset}, {spread_note(seed_range(table))}"
     rule_key(figure, theme, order(ours, "rule"), notes=notes, head=head)
     data: Table = pd.concat([ours, theirs], ignore_index=True)
-    alt = "; ".join(f"{rule_label(row.rule)} {row.source}: {row.mean:.3f}" for row in data.itertuples())
-    return Drawing(data, _caption(table, dataset), f"Markers by rule. {alt}.", in_table(runs, table), (), figure)
+    alt = alt_text("Markers by rule", data, "{rule} {source}: {mean:.3f}")
+    return Drawing(data, _caption(table, dataset), alt, in_table(runs, table), (), figure)
 
 
 def _caption(table: Table, dataset: str) -> str:

@@ -8,13 +8,14 @@ import pandas as pd
 
 from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, NotRun
-from figures.drawing.panels import FLOOR_NOTE, floor_band, panel_grid, rule_key, spread_note
+from figures.drawing.panels import FLOOR_NOTE, floor_band, label_panels, panel_grid, rule_key, spread_note
 from figures.drawing.style import WIDE, Theme
 from figures.marks import limits, strip
 from figures.tables.floor import floor_of, noise_floors, own_reference, reaches
 from figures.tables.names import family, in_order, method_label, order, rule_label
 from figures.tables.records import Records
 from figures.tables.runs import in_table, run_caption, seed_range, study_table
+from figures.tables.texts import alt_text
 from repro.statistics.effects import Table
 from repro.statistics.seeds import summarize
 
@@ -77,14 +78,14 @@ class Row(NamedTuple):
 
 @figure("fig-tow", place=20, shows="ToW per method, rule and forget set, with the noise floor", studies=("cifar10",),
         claims=("1a", "1b"))  # fmt: skip
-def draw_tow(records: Records, theme: Theme) -> Drawing:
-    """Draw ToW of every setting beside the noise floor of its forget set: a row a pretraining rule and reference."""
+def tow_by_setting(records: Records, theme: Theme) -> Drawing:
+    """Draw ToW of every setting and the noise floor of its forget set: a row a pretraining rule and reference."""
     runs, table = study_table(records, having="tow")
     if not runs:
         raise NotRun("network runs with ToW")
     rules = shown_rules(table)
     shown = table[table["rule"].isin(rules)]
-    sets, rows, floors = order(shown, "difficulty"), _rows(shown), noise_floors(table)
+    sets, rows, floors = order(shown, "difficulty"), _panel_rows(shown), noise_floors(table)
     figure, axes = panel_grid(len(rows), len(sets), width=WIDE, height=0.9 + 1.7 * len(rows), sharey="row")
     parts = []
     for line, row in zip(axes, rows, strict=True):
@@ -98,8 +99,7 @@ def draw_tow(records: Records, theme: Theme) -> Drawing:
         columns = [members[row.metric], members.get(f"original_{row.metric}"), [one["mean"] for one in levels if one]]
         line[0].set_ylabel(row.title() + limits(line[0], columns, summary))
         parts += found
-    for panel, name in zip(axes[0], sets, strict=True):
-        panel.set_title(f"forget set: {name}")
+    label_panels(axes, titles=[f"forget set: {name}" for name in sets])
     notes = [FLOOR_NOTE, ("do nothing", {"marker": "", "linestyle": ":"})]
     rule_key(figure, theme, rules, notes=notes, head=spread_note(seed_range(shown)))
     data: Table = pd.concat(parts, ignore_index=True)
@@ -119,7 +119,7 @@ def shown_rules(table: Table) -> list[str]:
     return [rule for rule in order(table, "rule") if rule in chosen]
 
 
-def _rows(table: Table) -> list[Row]:
+def _panel_rows(table: Table) -> list[Row]:
     """Return the rows: each pretraining rule against its own retrain, and where that is not SGD's, against SGD's."""
     rows = []
     for pretrain in order(table, "pretrain"):
@@ -142,7 +142,7 @@ def _tow_panel(axes: Any, summary: Table, members: Table, floor: dict[str, float
     return summary.assign(floor=level["mean"], floor_sd=level["sd"], as_good_as_retraining=good)
 
 
-def draw_numbers(records: Records, theme: Theme, numbers: Mapping[str, str], what: str) -> Drawing:
+def number_strips(records: Records, theme: Theme, numbers: Mapping[str, str], what: str) -> Drawing:
     """Draw numbers with their seeds and intervals: a row a number, a column a forget set, a group a method.
 
     Lines show the same number of the retrained and of the original model, where the runs have it.
@@ -191,23 +191,23 @@ def draw_numbers(records: Records, theme: Theme, numbers: Mapping[str, str], wha
 
 
 @figure("fig-accuracies", place=40, shows="the three accuracies under ToW", studies=("cifar10",), claims=("3",))
-def draw_accuracies(records: Records, theme: Theme) -> Drawing:
+def accuracies(records: Records, theme: Theme) -> Drawing:
     """Draw the accuracies behind ToW."""
-    return draw_numbers(records, theme, ACCURACIES, ACCURACIES_WHAT)
+    return number_strips(records, theme, ACCURACIES, ACCURACIES_WHAT)
 
 
 @figure("fig-entanglement", place=70, shows="E_Var and E_Wp, global and class-wise, before and after",
         studies=("cifar10",), claims=("5b",))  # fmt: skip
-def draw_entanglement(records: Records, theme: Theme) -> Drawing:
+def entanglement(records: Records, theme: Theme) -> Drawing:
     """Draw how strongly the features of retain and forget images are mixed."""
-    return draw_numbers(records, theme, ENTANGLEMENT, ENTANGLEMENT_WHAT)
+    return number_strips(records, theme, ENTANGLEMENT, ENTANGLEMENT_WHAT)
 
 
 @figure("fig-mia", place=80, shows="membership inference on F, with the retrained model's value",
         studies=("cifar10",), claims=("5a",))  # fmt: skip
-def draw_mia(records: Records, theme: Theme) -> Drawing:
+def membership_inference(records: Records, theme: Theme) -> Drawing:
     """Draw what the membership attack of the paper says of F, for four scores."""
-    return draw_numbers(records, theme, MIA, MIA_WHAT)
+    return number_strips(records, theme, MIA, MIA_WHAT)
 
 
 def _strip(axes: Any, summary: Table, members: Table, theme: Theme, *, regions: bool = False) -> Ends:
@@ -241,7 +241,6 @@ def _reference(axes: Any, line: Table, ends: Ends, theme: Theme) -> None:
 
 def _alt(data: Table, metric: str, more: str = "") -> str:
     members = data[(data["metric"] == metric) & data["rule"].notna()].sort_values("mean", ascending=False)
-    parts = [f"{method_label(row.method)} with {row.rule} (from {row.pretrain}) on {row.difficulty}: {row.mean:.3f}"
-             for row in members.head(3).itertuples()]  # fmt: skip
-    first = f"Dots with error bars, a column a forget set{'; ' if more else ''}{more}."
-    return f"{first} Highest {metric}: {'; '.join(parts)}."
+    name = metric.replace("_", " ")
+    shown = f"Dots with error bars, a column a forget set{'; ' if more else ''}{more}. Highest {name}"
+    return alt_text(shown, members.head(3), "{method} with {rule} (from {pretrain}) on {difficulty}: {mean:.3f}")

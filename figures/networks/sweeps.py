@@ -8,7 +8,7 @@ import pandas as pd
 
 from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, NotRun
-from figures.drawing.panels import floor_band, outside_legend, panel_grid, spread_note
+from figures.drawing.panels import floor_band, label_panels, outside_legend, panel_grid, spread_note
 from figures.drawing.style import WIDE, Theme
 from figures.marks import curve, limits
 from figures.networks.strips import ACCURACIES
@@ -16,7 +16,7 @@ from figures.tables.floor import floor_of, noise_floors
 from figures.tables.names import in_order, method_label, rule_label
 from figures.tables.records import Records
 from figures.tables.runs import FIRST, in_table, run_caption, study_table, swept_table
-from figures.tables.texts import span
+from figures.tables.texts import alt_text, span
 from repro.records.record import Record
 from repro.statistics.effects import Table
 from repro.statistics.seeds import summarize
@@ -34,12 +34,12 @@ MARKS = "Lines are means, bands 95 % t-intervals; a wider interval than the valu
 
 @figure("fig-alpha", place=60, shows="ToW and its accuracies against alpha", studies=("cifar10-alpha", "alpha"),
         claims=("4",))  # fmt: skip
-def draw_alpha(records: Records, theme: Theme) -> Drawing:
+def tow_over_alpha(records: Records, theme: Theme) -> Drawing:
     """Draw NegGrad's ToW and accuracies against alpha, the weight of the retain loss, for SGD, SAM and ASAM."""
     runs, table = swept_studies(records, "alpha")
     if not runs:
         raise NotRun("a sweep of alpha")
-    figure, data = draw_curves(table, "alpha", TOW, theme, x_label="alpha (retain weight)",
+    figure, data = swept_curves(table, "alpha", TOW, theme, x_label="alpha (retain weight)",
                                references=("retrained", "original"))  # fmt: skip
     caption = (
         "What a smaller alpha, which pushes harder on the forget set, does to ToW and its three accuracies under "
@@ -48,21 +48,20 @@ def draw_alpha(records: Records, theme: Theme) -> Drawing:
     )
     tow = data[(data["metric"] == "tow") & data["rule"].notna()]
     ends = tow[tow["alpha"] == tow["alpha"].min()]
-    parts = [f"{row.dataset}, {rule_label(row.pretrain)} to {rule_label(row.rule)}, {row.difficulty}: {row.mean:.2f}"
-             for row in ends.itertuples()]  # fmt: skip
-    alt = f"Curves over alpha. ToW at the smallest alpha, {tow['alpha'].min():g}: " + "; ".join(parts) + "."
+    alt = alt_text(f"Curves over alpha. ToW at the smallest alpha, {tow['alpha'].min():g}", ends,
+                   "{dataset}, {pretrain} to {rule}, {difficulty}: {mean:.2f}")  # fmt: skip
     return Drawing(data, caption, alt, tuple(runs), (), figure)
 
 
 @figure("fig-mask", place=370, shows="Sharp MinMax against the cutoff of its mask", studies=("cifar10-mask", "mask"))
-def draw_mask(records: Records, theme: Theme) -> Drawing:
+def tow_over_mask_cutoff(records: Records, theme: Theme) -> Drawing:
     """Draw ToW and accuracies of Sharp MinMax against the share of weights on the forget side, both polarities."""
     runs, table = swept_studies(records, "mask_fraction", ("switches",))
     if not runs:
         raise NotRun("a sweep of the mask cutoff")
     looks = table["switches"].astype(str).str.contains("mask_polarity=low").map(POLARITY)
     table = table.assign(rule=[rule for rule, _ in looks], line=[name for _, name in looks])
-    figure, data = draw_curves(table, "mask_fraction", TOW, theme, x_label="share that forgets",
+    figure, data = swept_curves(table, "mask_fraction", TOW, theme, x_label="share that forgets",
                                references=("retrained", "original"))  # fmt: skip
     caption = (
         "What Sharp MinMax does when a larger share of the weights forgets. These are the weights with the largest "
@@ -74,7 +73,7 @@ def draw_mask(records: Records, theme: Theme) -> Drawing:
 
 
 @figure("fig-relearning", place=390, shows="how fast F comes back under tuning on R", studies=("cifar10",))
-def draw_relearning(records: Records, theme: Theme) -> Drawing:
+def relearning_curves(records: Records, theme: Theme) -> Drawing:
     """Draw forget accuracy against relearning steps for each method and rule, with the retrained model's own curve."""
     runs, table = study_table(records, having=RELEARNED)
     if not runs:
@@ -82,7 +81,7 @@ def draw_relearning(records: Records, theme: Theme) -> Drawing:
     steps = pd.concat([pd.DataFrame({"run_id": run.run_id} | {name: run.result.get(key, np.nan) for name, key in
                                                               RELEARNING.items()}) for run in runs])  # fmt: skip
     curves = table[["run_id", *FIRST]].merge(steps, on="run_id")
-    figure, data = draw_curves(curves, "relearning_step", {RELEARNED: "forget accuracy"}, theme,
+    figure, data = swept_curves(curves, "relearning_step", {RELEARNED: "forget accuracy"}, theme,
                                x_label="steps of tuning on R", references=("retrained",))  # fmt: skip
     caption = (
         "How fast the forget set comes back when an unlearned model is tuned on retain data alone. The black curve is "
@@ -112,7 +111,7 @@ def swept_studies(records: Records, x: str, shown: Sequence[str] = ()) -> tuple[
     return runs, table.assign(dataset=table["dataset"].where(~several, table["dataset"] + ", " + table["of"]))
 
 
-def draw_curves(
+def swept_curves(
     table: Table, x: str, metrics: Mapping[str, str], theme: Theme, *, x_label: str, references: Sequence[str] = ()
 ) -> tuple[Any, Table]:
     """Draw `metrics` against `x`: a column a metric, a row a data set, forget set and pretraining rule, a line a rule.
@@ -139,7 +138,7 @@ def draw_curves(
         same = table[(table["dataset"] == dataset) & (table["difficulty"] == difficulty)]
         here, floors = same[same["pretrain"] == pretrain], noise_floors(same)
         for panel, metric in zip(line, metrics, strict=True):
-            parts += _lines(panel, here, (x, metric), theme, references)
+            parts += _sweep(panel, here, (x, metric), theme, references)
             for rule in sorted(set(here["retraining"])) if metric == "tow" else ():
                 floor_band(panel, floor_of(floors, difficulty, rule), theme, label="noise floor")
         after = f"\nafter {rule_label(pretrain)}" if rows["pretrain"].nunique() > 1 else ""
@@ -149,14 +148,13 @@ def draw_curves(
     for panel, (metric, name) in zip(axes[0], metrics.items(), strict=True):
         columns = [table.get(f"{role}{metric}") for role in ("", *(f"{one}_" for one in references))]
         panel.set_title(name + limits(panel, columns, data[data["metric"] == metric]))
-    for panel in axes[-1]:
-        panel.set_xlabel(x_label)
+    label_panels(axes, x=x_label)
     fullest = max(axes[:, -1], key=lambda panel: len(panel.get_legend_handles_labels()[1]))
     outside_legend(figure, fullest, columns=4 if len(metrics) > 2 else 2, head=spread_note(span(data["seeds"])))
     return figure, data
 
 
-def _lines(axes: Any, table: Table, columns: tuple[str, str], theme: Theme, references: Sequence[str]) -> list[Table]:
+def _sweep(axes: Any, table: Table, columns: tuple[str, str], theme: Theme, references: Sequence[str]) -> list[Table]:
     """Draw one metric of one row: a line a method and rule, and a thin black one a reference model."""
     x, metric = columns
     summary = summarize(table, ["method", "rule", *ROW, x], metric).assign(metric=metric).sort_values(x)

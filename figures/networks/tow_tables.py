@@ -24,20 +24,20 @@ ACCURACIES = {"retain_accuracy": "retain", "forget_accuracy": "forget", "test_ac
 
 @figure("tab-neggrad", place=290, shows="ToW of NegGrad by pretraining and unlearning rule", studies=("cifar10",),
         claims=("1a", "1b"))  # fmt: skip
-def draw_neggrad(records: Records, theme: Theme) -> Drawing:
+def neggrad_tow(records: Records, theme: Theme) -> Drawing:
     """Write ToW of NegGrad under SGD, SAM and ASAM."""
     return tow_table(records, "ToW of NegGrad for each pretraining and unlearning rule.", methods=("neggrad",))
 
 
 @figure("tab-methods", place=300, shows="ToW of every method", studies=("cifar10",), claims=("1a", "1b"))
-def draw_methods(records: Records, theme: Theme) -> Drawing:
+def tow_of_methods(records: Records, theme: Theme) -> Drawing:
     """Write ToW of every method under SGD, SAM and ASAM."""
     return tow_table(records, "ToW of every method for each pretraining and unlearning rule.")
 
 
-@figure("tab-minmax", place=310, shows="Sharp MinMax beside SAM on R only and the plain rules", studies=("cifar10",),
+@figure("tab-minmax", place=310, shows="Sharp MinMax, SAM on R only and the plain rules", studies=("cifar10",),
         claims=("2",))  # fmt: skip
-def draw_minmax(records: Records, theme: Theme) -> Drawing:
+def sharp_minmax_tow(records: Records, theme: Theme) -> Drawing:
     """Write ToW and its accuracies of NegGrad under every rule."""
     what = "Sharp MinMax, SAM on the retain loss only, and NegGrad under the plain rules: ToW and its three accuracies."
     return tow_table(records, what, methods=("neggrad",), crossed=False)
@@ -58,7 +58,7 @@ def tow_table(records: Records, what: str, *, methods: tuple[str, ...] = (), cro
     if table.empty:
         columns = [*ROW, "difficulty", "metric", "mean", "sd", "low", "high", "seeds", "diverged"]
         raise NotRun("network runs", columns, what)
-    data = _with_floor(_numbers(table, accuracies=not crossed), table)
+    data = _with_floor(_tow_numbers(table, accuracies=not crossed), table)
     shown = _display(data, accuracies=not crossed)
     caption = (
         f"{what} Higher is nearer to retraining; † marks what is as good as retraining, its 95 % interval reaching the "
@@ -72,7 +72,7 @@ def tow_table(records: Records, what: str, *, methods: tuple[str, ...] = (), cro
     return Drawing(data, caption, alt, in_table(runs, table), display=shown)
 
 
-def _numbers(table: Table, *, accuracies: bool) -> Table:
+def _tow_numbers(table: Table, *, accuracies: bool) -> Table:
     """Return summary rows: every setting, its mean over the graded sets, and the two reference models.
 
     A mean is of the seeds that have every graded set of the table; a setting that lacks one has no mean.
@@ -123,7 +123,7 @@ def _with_floor(data: Table, table: Table) -> Table:
 def _display(data: Table, *, accuracies: bool) -> Table:
     """Return the numbers as text: a column a forget set, or a row a forget set and a column a metric."""
     sets = order(data, "difficulty")
-    texts = data.assign(text=[_text(row) for row in data.to_dict("records")])
+    texts = data.assign(text=[_tow_text(row) for row in data.to_dict("records")])
     if accuracies:
         names = {"tow": "ToW", "common_tow": COMMON, **ACCURACIES}
         shown = marks.table(texts, ROWS | {"difficulty": "forget set"}, names)
@@ -148,7 +148,7 @@ def _display(data: Table, *, accuracies: bool) -> Table:
     return shown.assign(**named, **{FLOOR: noise, "paper (ToW, mean)": paper})
 
 
-def _text(row: Row) -> str:
+def _tow_text(row: Row) -> str:
     if row["method"] == "retrained" and row["metric"] == "tow":
         return "100 by definition"
     return spread_text(row, percent=True, digits=2) + " †" * row["as_good_as_retraining"]

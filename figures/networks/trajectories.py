@@ -1,4 +1,4 @@
-"""Unlearning as it goes (fig-trajectories), and rules at matched forgetting beside matched epochs (tab-matched)."""
+"""Unlearning as it goes (fig-trajectories), and rules at matched forgetting and at matched epochs (tab-matched)."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import pandas as pd
 
 from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, NotRun
-from figures.drawing.panels import floor_band, outside_legend, panel_grid
+from figures.drawing.panels import floor_band, label_panels, outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
 from figures.marks import curve, limits
 from figures.tables.floor import floor_of, floor_text, noise_floors
 from figures.tables.names import family, in_order, method_label, order, rule_label
 from figures.tables.records import Records
 from figures.tables.runs import in_table, run_caption, seed_range, study_table
-from figures.tables.texts import points_text, spread_text
+from figures.tables.texts import alt_text, points_text, spread_text
 from figures.tables.trajectories import matched_rows, trajectory_rows
 from repro.statistics.effects import Table
 from repro.statistics.seeds import interval
@@ -29,7 +29,7 @@ DIFFERENCES = {"minus SGD, matched forgetting": "tow_matched", "minus SGD, match
 
 
 @figure("fig-trajectories", place=50, shows="ToW and forget accuracy while unlearning", studies=("cifar10",))
-def draw(records: Records, theme: Theme) -> Drawing:
+def tow_while_unlearning(records: Records, theme: Theme) -> Drawing:
     """Draw ToW and forget accuracy against gradient evaluations: a colour a rule, a thin line a seed, a mean."""
     runs, table = study_table(records)
     rows = trajectory_rows(runs)
@@ -44,16 +44,13 @@ def draw(records: Records, theme: Theme) -> Drawing:
     figure, axes = panel_grid(len(lines), len(sets), width=WIDE, height=height, sharex="col", sharey="row")
     parts = []
     for line, (pretrain, metric) in zip(axes, lines, strict=True):
-        cells = rows[rows["pretrain"] == pretrain]
+        here = rows[rows["pretrain"] == pretrain]
         for panel, difficulty in zip(line, sets, strict=True):
-            parts.append(_lines(panel, cells[cells["difficulty"] == difficulty], metric, theme))
-            _reference(panel, metric, table, floors, (pretrain, difficulty), theme)
-        start = limits(line[0], [cells[metric]])
+            parts.append(_runs_and_mean(panel, here[here["difficulty"] == difficulty], metric, theme))
+            _goal(panel, metric, table, floors, (pretrain, difficulty), theme)
+        start = limits(line[0], [here[metric]])
         line[0].set_ylabel(f"{METRICS[metric]}\npretrained {rule_label(pretrain)}{start}")
-    for panel, name in zip(axes[0], sets, strict=True):
-        panel.set_title(f"forget set: {name}")
-    for panel in axes[-1]:
-        panel.set_xlabel("gradient evaluations")
+    label_panels(axes, titles=[f"forget set: {name}" for name in sets], x="gradient evaluations")
     axes[0, 0].plot([], [], color=theme.ink, linewidth=0.9, label="retrained on R")
     outside_legend(figure, axes[0, 0], columns=4, head=f"thick: mean, thin: a training seed, {seed_range(table)} seeds")
     data: Table = pd.concat(parts, ignore_index=True)
@@ -66,11 +63,11 @@ def draw(records: Records, theme: Theme) -> Drawing:
     return Drawing(data, caption, _alt(data), in_table(runs, table), (), figure)
 
 
-def _lines(axes: Any, cell: Table, metric: str, theme: Theme) -> Table:
+def _runs_and_mean(axes: Any, runs: Table, metric: str, theme: Theme) -> Table:
     """Draw the runs of each rule and their mean point by point; return the means."""
-    for _, run in cell.groupby("run_id"):
+    for _, run in runs.groupby("run_id"):
         axes.plot(run[COST], run[metric], color=theme.color(run["rule"].iloc[0]), linewidth=0.5, alpha=0.5)
-    means = cell.groupby([*ROW, "point"], sort=False).agg(**{
+    means = runs.groupby([*ROW, "point"], sort=False).agg(**{
         COST: (COST, "mean"), "mean": (metric, "mean"), "sd": (metric, "std"), "seeds": ("seed", "nunique"),
     })  # fmt: skip
     means = in_order(means.reset_index().assign(metric=metric), ["rule"])
@@ -78,28 +75,26 @@ def _lines(axes: Any, cell: Table, metric: str, theme: Theme) -> Table:
     return means
 
 
-def _reference(axes: Any, metric: str, table: Table, floors: Table, where: tuple[str, str], theme: Theme) -> None:
+def _goal(axes: Any, metric: str, table: Table, floors: Table, where: tuple[str, str], theme: Theme) -> None:
     """Draw what the curves should come to: the noise floor of ToW, or the retrained model's forget accuracy."""
     pretrain, difficulty = where
-    cells = table[(table["pretrain"] == pretrain) & (table["difficulty"] == difficulty)]
-    if metric == "forget" and len(cells):
-        value = cells["retrained_forget_accuracy"].mean()
+    here = table[(table["pretrain"] == pretrain) & (table["difficulty"] == difficulty)]
+    if metric == "forget" and len(here):
+        value = here["retrained_forget_accuracy"].mean()
         axes.axhline(value, color=theme.ink, linewidth=0.9, zorder=1)
-    for rule in set(cells["retraining"]) if metric == "tow" else ():
+    for rule in set(here["retraining"]) if metric == "tow" else ():
         floor_band(axes, floor_of(floors, difficulty, rule), theme, label="noise floor")
 
 
 def _alt(data: Table) -> str:
     last = data[data["metric"] == "tow"].groupby(ROW, sort=False).tail(1)
-    parts = [
-        f"{rule_label(row.rule)} (from {row.pretrain}) on {row.difficulty}: {row.mean:.3f}" for row in last.itertuples()
-    ]
-    return "Curves over gradient evaluations. ToW at the end: " + "; ".join(parts) + "."
+    shown = "Curves over gradient evaluations. ToW at the end"
+    return alt_text(shown, last, "{rule} (from {pretrain}) on {difficulty}: {mean:.3f}")
 
 
 @figure("tab-matched", place=330, shows="rules at matched forgetting and at matched epochs", studies=("cifar10",))
-def draw_matched(records: Records, theme: Theme) -> Drawing:
-    """Write ToW of each rule where it has forgotten half as much as retraining would, beside ToW after all epochs."""
+def tow_at_matched_forgetting(records: Records, theme: Theme) -> Drawing:
+    """Write ToW of each rule where it has forgotten half as much as retraining would, and ToW after all epochs."""
     runs, table = study_table(records)
     rows = matched_rows(trajectory_rows(runs))
     data = matched_table(rows)
@@ -112,8 +107,8 @@ def draw_matched(records: Records, theme: Theme) -> Drawing:
         {"method": method_label(row["method"]), "pretrain": rule_label(row["pretrain"]),
          "forget set": row["difficulty"], "unlearn": rule_label(row["rule"]),
          "reached": f"{row['reached']} of {row['runs']}"}
-        | {title: _spread(row, name, percent=percent) for title, (name, percent) in NUMBERS.items()}
-        | {title: _difference(row, name) for title, name in DIFFERENCES.items()}
+        | {title: _spread_or_never(row, name, percent=percent) for title, (name, percent) in NUMBERS.items()}
+        | {title: _difference_text(row, name) for title, name in DIFFERENCES.items()}
         | {"floor": floor_text(floor_of(floors, row["difficulty"], retraining[row["pretrain"], row["difficulty"]]))}
         for _, row in data.iterrows()
     ])  # fmt: skip
@@ -141,10 +136,10 @@ def matched_table(rows: Table) -> Table:
     names = [name for name, _ in NUMBERS.values()]
     base = rows[rows["rule"].map(family) == "sgd"].groupby(same)[names].mean().reset_index()
     both = rows.merge(base, on=same, how="left", suffixes=("", "_sgd"))
-    for key, cell in both.groupby(ROW, sort=False) if len(both) else ():
-        numbers: dict[str, Any] = {"runs": len(cell), "reached": int(cell["reached"].sum())}
+    for key, runs in both.groupby(ROW, sort=False) if len(both) else ():
+        numbers: dict[str, Any] = {"runs": len(runs), "reached": int(runs["reached"].sum())}
         # Seeds of unlearning, nested in a training seed, make training seeds no more.
-        seeds = cell.groupby("seed")[[*names, *(f"{name}_sgd" for name in names)]].mean()
+        seeds = runs.groupby("seed")[[*names, *(f"{name}_sgd" for name in names)]].mean()
         for name in names:
             values = interval(seeds[name])
             numbers |= {f"{name}_{part}": values[part] for part in ("mean", "sd", "seeds")}
@@ -158,11 +153,11 @@ def matched_table(rows: Table) -> Table:
     )
 
 
-def _spread(row: Any, name: str, *, percent: bool) -> str:
+def _spread_or_never(row: Any, name: str, *, percent: bool) -> str:
     numbers = {part: row[f"{name}_{part}"] for part in ("mean", "sd", "seeds")}
     return spread_text(numbers, percent=percent, digits=1 if percent else 0) if numbers["seeds"] else "never reached"
 
 
-def _difference(row: Any, name: str) -> str:
+def _difference_text(row: Any, name: str) -> str:
     numbers = {part: row[f"{name}_minus_sgd_{part}"] for part in ("mean", "low", "high")}
     return "—" if family(row["rule"]) == "sgd" or pd.isna(numbers["mean"]) else points_text(numbers)

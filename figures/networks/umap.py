@@ -12,12 +12,14 @@ import pandas as pd
 
 from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, NotRun, empty_figure
-from figures.drawing.panels import panel_grid, rule_key
+from figures.drawing.panels import label_panels, panel_grid, rule_key
 from figures.drawing.style import WIDE, Theme
+from figures.marks import scatter
 from figures.tables.names import family
 from figures.tables.records import Records, Studies
-from figures.tables.runs import label, original_accuracy, unlearn_table
+from figures.tables.runs import original_accuracy, tag, unlearn_table
 from figures.tables.snapshots import Snapshot, snapshots, used_records
+from figures.tables.texts import alt_text
 from repro.base.files import replace_file
 from repro.base.places import compiled_folder
 from repro.records.published import Published
@@ -32,21 +34,21 @@ MOST = 1500  # samples drawn; more would only cover each other
 CLASSES = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
 NAMED = 12  # classes that can still be named on the map
 ROWS = {"all classes": 40, "largest forget class": 5}  # and UMAP's neighbours, as in the released code
-# Coordinates of the published features: umap-learn compiles for 17 s before it maps anything. Written by `keep`.
-KEPT = Path(__file__).with_name("umap.npz")
+# Coordinates of the published features, by `write_coordinates`: umap-learn compiles for 17 s before it maps anything.
+COORDINATES = Path(__file__).with_name("umap.npz")
 
 
 @figure("fig-umap", place=10, shows="UMAP of features, all classes and the largest forget class",
         studies=("cifar10",), claims=("5b",))  # fmt: skip
-def draw(records: Records, theme: Theme) -> Drawing:
+def feature_maps(records: Records, theme: Theme) -> Drawing:
     """Draw one map for all models: fitted on the original's features, the others sent through it."""
     try:
-        return _draw(records, theme)
+        return _feature_maps(records, theme)
     except ModuleNotFoundError as error:  # of an extra
         return empty_figure(f"{error.name} is not installed: repro doctor (extra `figures`)", theme)
 
 
-def _draw(records: Records, theme: Theme) -> Drawing:
+def _feature_maps(records: Records, theme: Theme) -> Drawing:
     shown = snapshots(records, "features")
     if not shown:
         raise NotRun("feature records")
@@ -62,30 +64,31 @@ def _draw(records: Records, theme: Theme) -> Drawing:
             if name == "all classes":
                 wp = one.value("entanglement_wp")
                 if one.model == "unlearned":
-                    _arrows(panel, (pictures[0], picture), found, theme)
+                    _class_arrows(panel, (pictures[0], picture), found, theme)
             numbers = {"entanglement_wp": wp} | feature_numbers(part, picture, samples["is_forget"].to_numpy())
             whole = "" if np.isnan(wp) else f"E_Wp {wp:.2f}, "
             panel.set_xlabel("{}kNN F {forget_purity:.2f}\ntrust {trust:.2f}".format(whole, **numbers), fontsize=7)
             parts.append(found.assign(**numbers, row=name, title=one.title, run_id=one.record.run_id))
         line[0].set_ylabel(f"{name}\n({'UMAP' if len(samples) >= FEWEST else 'principal components'})")
-    for panel, one in zip(axes[0], shown, strict=True):
-        panel.set_title(one.title)
+    label_panels(axes, titles=[one.title for one in shown])
     notes = [("retain", {"marker": ".", "markersize": 6}), ("forget", {"marker": "X", "markersize": 5}),
              ("mean of a class in F, moved", {"marker": r"$\rightarrow$", "markersize": 9})]  # fmt: skip
     rule_key(figure, theme, [], notes=notes, head="colour and number: class; one seed a panel")
     data = pd.concat(parts, ignore_index=True)
-    return Drawing(data, _caption(shown, len(_samples(shown)[0])), _alt(data), used_records(shown), (), figure)
+    alt = alt_text("Scatter plots of features, forget samples as crosses", data.drop_duplicates(["row", "title"]),
+                   "{title}, {row}: kNN purity of F {forget_purity:.2f}")  # fmt: skip
+    return Drawing(data, _caption(shown, len(_samples(shown)[0])), alt, used_records(shown), (), figure)
 
 
 def _samples(shown: Sequence[Snapshot], row: str = "all classes") -> tuple[Table, list[np.ndarray]]:
     """Return the samples of a row, and their features in each model, as they are stored."""
     known = shown[0].record.arrays("labels", "is_forget")
     is_forget = known["is_forget"].astype(bool)
-    kept = _subset(is_forget)
-    samples: Table = pd.DataFrame({"label": known["labels"][kept], "is_forget": is_forget[kept]})
+    shown_rows = _subset(is_forget)
+    samples: Table = pd.DataFrame({"label": known["labels"][shown_rows], "is_forget": is_forget[shown_rows]})
     largest = samples["label"][samples["is_forget"]].mode()[0]
     chosen = ((samples["label"] == largest) | (row == "all classes")).to_numpy()
-    features = [one.record.arrays(name := f"features_{one.model}")[name][kept][chosen] for one in shown]
+    features = [one.record.arrays(name := f"features_{one.model}")[name][shown_rows][chosen] for one in shown]
     return samples[chosen].reset_index(drop=True), features
 
 
@@ -112,26 +115,23 @@ def _sharing(shown: Sequence[Snapshot]) -> list[list[int]]:
 
 def _scatter(axes: Any, samples: Table, theme: Theme) -> None:
     """Draw retain samples as dots and forget samples as crosses, a colour a class, and its name on top."""
-    import seaborn as sns
     from matplotlib.patheffects import withStroke
 
     looks = {False: {"s": 5, "alpha": 0.45, "linewidth": 0}, True: {"s": 12, "alpha": 0.8, "linewidth": 0.25}}
     colors = {name: CLASSES[int(name) % len(CLASSES)] for name in samples["label"].unique()}
     for is_forget, look in looks.items():
-        sns.scatterplot(samples[samples["is_forget"] == is_forget], x="x", y="y", hue="label", palette=colors,
-                        marker="X" if is_forget else "o", edgecolor=theme.ink, legend=False, rasterized=True, ax=axes,
-                        **look)  # fmt: skip
+        scatter(axes, samples[samples["is_forget"] == is_forget], x="x", y="y", hue="label", palette=colors,
+                marker="X" if is_forget else "o", edgecolor=theme.ink, rasterized=True, **look)  # fmt: skip
     halo = [withStroke(linewidth=2, foreground=theme.paper)]
     if len(colors) <= NAMED:
         for name, (x, y) in samples.groupby("label")[["x", "y"]].median().iterrows():
             axes.text(x, y, str(name), ha="center", va="center", weight="bold", color=theme.ink, path_effects=halo,
                       zorder=5)  # fmt: skip
-    axes.set(xlabel="", ylabel="")
     axes.grid(False)
     axes.tick_params(length=0, labelbottom=False, labelleft=False)
 
 
-def _arrows(axes: Any, pictures: tuple[np.ndarray, np.ndarray], samples: Table, theme: Theme) -> None:
+def _class_arrows(axes: Any, pictures: tuple[np.ndarray, np.ndarray], samples: Table, theme: Theme) -> None:
     """Draw an arrow from the mean of each class in F before unlearning to its mean after."""
     for _, members in samples[samples["is_forget"]].groupby("label"):
         start, end = (picture[members.index].mean(axis=0) for picture in pictures)
@@ -143,26 +143,20 @@ def _caption(shown: Sequence[Snapshot], count: int) -> str:
     first = shown[0].record
     numbers = [f"{' '.join(one.title.split())} {text}" for one in shown if (text := one.number("entanglement_wp"))]
     seeds = f" E_Wp over seeds, mean ± standard deviation (seeds): {'; '.join(numbers)}." if numbers else ""
-    minmax = any(one.model == "unlearned" and family(label(one.record, "rule")) == "minmax" for one in shown)
+    minmax = any(one.model == "unlearned" and family(tag(one.record, "rule")) == "minmax" for one in shown)
     lacking_panel = "" if minmax else " The paper also shows Sharp MinMax; these records have no features of it."
     return (
         "Where unlearning moves the features of forget images (crosses) among those of retain images (dots): "
-        f"penultimate features of {count} samples of {label(first, 'dataset')} in two dimensions. Top: all classes, "
+        f"penultimate features of {count} samples of {tag(first, 'dataset')} in two dimensions. Top: all classes, "
         "with arrows from each class mean of forget images before to the mean after. Bottom: the largest class of F. "
         "The map is UMAP with seed 42, or principal components for under 100 samples. It is fitted on the original "
         "model and used for the unlearned ones; the features of the retrained model have other axes and a map of "
         "their own. Distances in such maps mean little, so the numbers come from the features themselves. E_Wp is 1 "
         "where retain and forget images cannot be told apart. kNN F is the fraction of the 10 nearest neighbours of "
         f"forget images that are in F. Trust: how far the picture keeps neighbours.{seeds}{lacking_panel} "
-        f"Setting: model {label(first, 'model')}, forget set {label(first, 'difficulty')}, seed "
-        f"{label(first, 'seed')}. {original_accuracy(unlearn_table(used_records(shown)))}"
+        f"Setting: model {tag(first, 'model')}, forget set {tag(first, 'difficulty')}, seed "
+        f"{tag(first, 'seed')}. {original_accuracy(unlearn_table(used_records(shown)))}"
     )
-
-
-def _alt(data: Any) -> str:
-    rows = data.drop_duplicates(["row", "title"])
-    parts = [f"{row.title}, {row.row}: kNN purity of F {row.forget_purity:.2f}" for row in rows.itertuples()]
-    return "Scatter plots of features, forget samples as crosses. " + "; ".join(parts) + "."
 
 
 def feature_numbers(features: np.ndarray, picture: np.ndarray, is_forget: np.ndarray) -> dict[str, float]:
@@ -208,20 +202,20 @@ def embed(features: Sequence[np.ndarray], *, neighbours: int) -> list[np.ndarray
         components = PCA(n_components=2).fit(normalize(features[0]))
         return [components.transform(normalize(part)) for part in features]
     key = _digest(features, neighbours)
-    with np.load(KEPT) as kept:
-        known = [kept[name] for name in kept.files if name.startswith(key)]
+    with np.load(COORDINATES) as saved:
+        known = [saved[name] for name in saved.files if name.startswith(key)]
     return known or _umap([normalize(part) for part in features], neighbours)
 
 
-def keep() -> None:
+def write_coordinates() -> None:
     """Map the published features anew, once they have changed: `python -m figures.networks.umap`."""
-    shown, kept = snapshots(Studies(None, Published()).of("cifar10"), "features"), {}
+    shown, saved = snapshots(Studies(None, Published()).of("cifar10"), "features"), {}
     for row, neighbours in ROWS.items():
         features = _samples(shown, row)[1]
         for parts in ([features[k] for k in places] for places in _sharing(shown)):
             key, found = _digest(parts, neighbours), _umap([normalize(part) for part in parts], neighbours)
-            kept |= {f"{key}_{place}": part.astype(np.float32) for place, part in enumerate(found)}
-    replace_file(KEPT, npz(kept))
+            saved |= {f"{key}_{place}": part.astype(np.float32) for place, part in enumerate(found)}
+    replace_file(COORDINATES, npz(saved))
 
 
 def _digest(parts: Sequence[np.ndarray], neighbours: int) -> str:
@@ -244,4 +238,4 @@ def _umap(features: Sequence[np.ndarray], neighbours: int) -> list[np.ndarray]:
 
 
 if __name__ == "__main__":
-    keep()
+    write_coordinates()

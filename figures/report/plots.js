@@ -91,32 +91,32 @@
     return refresh;
   };
 
-  // Lists that lead to cells which may stand side by side: each offers what those before it leave, the first at first.
+  // Lists that choose settings which can be compared: each offers what the lists before it leave, at first the first.
   const PLACE = { "study ": "study", "data ": "dataset", "pretrained with ": "pretrain", "forget set ": "difficulty" };
-  const narrow = (plot, cells, change) => {
+  const narrow = (plot, settings, change) => {
     const lists = Object.entries(PLACE).map(([label, name]) => [name, choose(plot, label, [], () => change())]);
     return () => lists.reduce((left, [name, list]) => {
-      const options = unique(left.map((cell) => cell[name]));
+      const options = unique(left.map((setting) => setting[name]));
       const value = options.includes(list.value) ? list.value : options[0];
       list.replaceChildren(...options.map((option) => new Option(option, option, false, option === value)));
       list.parentElement.hidden = options.length < 2;
-      return left.filter((cell) => cell[name] === value);
-    }, cells);
+      return left.filter((setting) => setting[name] === value);
+    }, settings);
   };
-  const placed = ([cell], names) => `study ${cell.study}, data ${cell.dataset}, pretrained with ${names.rule[cell.pretrain] ?? cell.pretrain}, forget set ${cell.difficulty}`;
+  const placed = ([setting], names) => `study ${setting.study}, data ${setting.dataset}, pretrained with ${names.rule[setting.pretrain] ?? setting.pretrain}, forget set ${setting.difficulty}`;
 
-  const pareto = (plot, cells, names) => {
-    const costed = cells.filter((cell) => cell.cost > 0).sort((a, b) => (b.study === "digits") - (a.study === "digits"));
+  const pareto = (plot, settings, names) => {
+    const costed = settings.filter((setting) => setting.cost > 0).sort((a, b) => (b.study === "digits") - (a.study === "digits"));
     if (!costed.length) return nothing(plot);
     const refresh = () => {
       const chosen = pick();
-      const alphas = unique(chosen.map((cell) => cell.alpha)).length > 1;
-      const called = (cell) => [`${names.method[cell.method] ?? cell.method} with ${names.rule[cell.rule] ?? cell.rule}`, alphas && `alpha ${cell.alpha}`, cell.other].filter(Boolean).join(", ");
+      const alphas = unique(chosen.map((setting) => setting.alpha)).length > 1;
+      const called = (setting) => [`${names.method[setting.method] ?? setting.method} with ${names.rule[setting.rule] ?? setting.rule}`, alphas && `alpha ${setting.alpha}`, setting.other].filter(Boolean).join(", ");
       const front = chosen.filter((one) => !chosen.some((other) => other.cost <= one.cost && other.tow > one.tow));
-      const traces = Object.entries(group(chosen, (cell) => cell.rule)).map(([rule, rows]) => ({
-        type: "scatter", mode: "markers", name: names.rule[rule] ?? rule, x: rows.map((cell) => cell.cost), y: rows.map((cell) => cell.tow),
-        text: rows.map((cell) => `${called(cell)}, ${cell.seeds} seeds`),
-        marker: { color: look(rule).color, symbol: look(rule).symbol, size: 10, line: { width: rows.map((cell) => (front.includes(cell) ? 2 : 0)), color: color("--ink") } },
+      const traces = Object.entries(group(chosen, (setting) => setting.rule)).map(([rule, rows]) => ({
+        type: "scatter", mode: "markers", name: names.rule[rule] ?? rule, x: rows.map((setting) => setting.cost), y: rows.map((setting) => setting.tow),
+        text: rows.map((setting) => `${called(setting)}, ${setting.seeds} seeds`),
+        marker: { color: look(rule).color, symbol: look(rule).symbol, size: 10, line: { width: rows.map((setting) => (front.includes(setting) ? 2 : 0)), color: color("--ink") } },
       }));
       draw(plot, traces, layout("gradient evaluations, as a share of retraining", "mean ToW", { x: { type: "log" } }),
         `${chosen.length} settings of ${placed(chosen, names)}; none is both cheaper and better than ${front.map(called).join("; ")} (outlined).`);
@@ -126,24 +126,24 @@
     return refresh;
   };
 
-  const alpha = (plot, cells, names) => {
-    const along = (curve) => unique(curve.map((cell) => cell.alpha)).length;
-    const curveOf = (cell) => JSON.stringify([...Object.values(PLACE), "method", "rule", "other"].map((name) => cell[name]));
-    const curves = Object.values(group(cells, curveOf)).filter((curve) => along(curve) > 2).sort((a, b) => along(b) - along(a));
+  const alpha = (plot, settings, names) => {
+    const along = (curve) => unique(curve.map((setting) => setting.alpha)).length;
+    const curveOf = (setting) => JSON.stringify([...Object.values(PLACE), "method", "rule", "other"].map((name) => setting[name]));
+    const curves = Object.values(group(settings, curveOf)).filter((curve) => along(curve) > 2).sort((a, b) => along(b) - along(a));
     if (!curves.length) return nothing(plot);
     const what = { ToW: "tow", "forget accuracy": "forget_accuracy", "test accuracy": "test_accuracy", "retain accuracy": "retain_accuracy" };
     let shown = "ToW";
     const refresh = () => {
       const chosen = pick();
-      const methods = unique(chosen.map((cell) => cell.method)).length > 1;
+      const methods = unique(chosen.map((setting) => setting.method)).length > 1;
       const ends = [];
       const traces = Object.values(group(chosen, curveOf)).map((curve) => {
         curve.sort((a, b) => a.alpha - b.alpha);
         const { method, rule, other } = curve[0];
         const name = [names.rule[rule] ?? rule, methods && (names.method[method] ?? method), other].filter(Boolean).join(", ");
         ends.push(`${name} ${show(curve[0][what[shown]])} at ${curve[0].alpha}`);
-        return { type: "scatter", mode: "lines+markers", name, x: curve.map((cell) => cell.alpha), y: curve.map((cell) => cell[what[shown]]),
-          error_y: { type: "data", array: curve.map((cell) => cell[`${what[shown]}_sd`]), color: look(rule).color, thickness: 1 },
+        return { type: "scatter", mode: "lines+markers", name, x: curve.map((setting) => setting.alpha), y: curve.map((setting) => setting[what[shown]]),
+          error_y: { type: "data", array: curve.map((setting) => setting[`${what[shown]}_sd`]), color: look(rule).color, thickness: 1 },
           line: { color: look(rule).color, dash: look(rule).dash }, marker: { symbol: look(rule).symbol, size: 8 } };
       });
       draw(plot, traces, layout("alpha, weight of the retain loss", shown),
@@ -155,7 +155,7 @@
     return refresh;
   };
 
-  const beside = (plot, points, names) => {
+  const compared = (plot, points, names) => {
     const after = points.filter((point) => point.stage === "after");
     if (!after.length) return nothing(plot);
     const strengths = unique(after.map((point) => point.signal_strength)).sort((a, b) => a - b);
@@ -180,35 +180,35 @@
   };
 
   const range = (from, to, count) => Array.from({ length: count }, (_, k) => Number((from * (to / from) ** (k / (count - 1))).toPrecision(3)));
-  const explorer = (plot, courses, sweeps) => {
-    const cell = { n: 40, m: 10, patches: 2, sigma_p: 1, eta_scale: 40, batch_size: 10, pretrain_epochs: 100, signal_strength: 0.5, d: 4000 };
+  const explorer = (plot, pretraining, sweeps) => {
+    const setting = { n: 40, m: 10, patches: 2, sigma_p: 1, eta_scale: 40, batch_size: 10, pretrain_epochs: 100, signal_strength: 0.5, d: 4000 };
     const state = { rule: "sgd", alpha: 0.9, active: 0.5 };
     const near = (a, b) => Math.abs(a - b) <= 1e-9 * Math.max(1, Math.abs(b));
     const refresh = () => {
       const epochs = Array.from({ length: 51 }, (_, k) => 2 * k);
-      const forms = epochs.map((pretrain_epochs) => window.theory.closedForms({ ...cell, pretrain_epochs }, state.active));
+      const forms = epochs.map((pretrain_epochs) => window.theory.closedForms({ ...setting, pretrain_epochs }, state.active));
       const sgd = state.rule === "sgd";
       const kappa = forms.map((form) => (sgd ? form.kappa_sgd : form.kappa_sam));
       const paint = look(state.rule).color;
       const traces = [{ type: "scatter", mode: "lines", name: "kappa, closed form", x: epochs, y: kappa, line: { color: paint } }];
       if (sgd) traces.push({ type: "scatter", mode: "lines", name: "noise share of the output, closed form", x: epochs, y: forms.map((form) => form.zeta_sgd), line: { color: paint, dash: "dot" } });
       const keys = ["n", "m", "patches", "sigma_p", "eta_scale", "batch_size", "signal_strength", "d"];
-      const recorded = courses.find((course) => course.pretrain === state.rule && keys.every((key) => near(course[key], cell[key])));
+      const recorded = pretraining.find((curve) => curve.pretrain === state.rule && keys.every((key) => near(curve[key], setting[key])));
       if (recorded) traces.push({ type: "scatter", mode: "markers", name: `kappa, simulated (${recorded.seeds} seeds)`, x: recorded.epochs, y: recorded.kappa, marker: { color: color("--ink"), symbol: "x", size: 7 } });
       const last = forms[forms.length - 1];
-      const end = sweeps.find((row) => row.pretrain === state.rule && row.unlearn === state.rule && near(row.signal_strength, cell.signal_strength) && near(row.d, cell.d) && near(row.alpha, state.alpha));
+      const end = sweeps.find((row) => row.pretrain === state.rule && row.unlearn === state.rule && near(row.signal_strength, setting.signal_strength) && near(row.d, setting.d) && near(row.alpha, state.alpha));
       const after = end ? `After unlearning with ${state.rule} at alpha ${state.alpha}, simulated: test error ${show(end.test_error)}, forget error ${show(end.forget_error)}.`
-        : `No record of unlearning at s = ${show(cell.signal_strength)}, d = ${cell.d}, alpha = ${state.alpha}.`;
+        : `No record of unlearning at s = ${show(setting.signal_strength)}, d = ${setting.d}, alpha = ${state.alpha}.`;
       draw(plot, traces, layout("epochs of pretraining", "learned (preactivation)"),
         `Y = ${show(last.Y)}, X = ${show(last.X)}; after 100 epochs kappa is ${show(kappa[kappa.length - 1])}${sgd ? `, noise ${show(last.zeta_sgd)}` : ""}.${recorded ? ` Simulated kappa: ${show(recorded.kappa[recorded.kappa.length - 1])}.` : ""} ${after}`);
     };
-    const known = (name, values) => unique([...values, ...sweeps.map((row) => row[name]), ...courses.map((row) => row[name])].filter((value) => value > 0)).sort((a, b) => a - b);
+    const known = (name, values) => unique([...values, ...sweeps.map((row) => row[name]), ...pretraining.map((row) => row[name])].filter((value) => value > 0)).sort((a, b) => a - b);
     const strengths = known("signal_strength", range(0.1, 3, 20));
     const dimensions = known("d", [500, 2000, 4000, 16000, 100000, 1000000]);
     const shares = Array.from({ length: 20 }, (_, k) => (k + 1) / 20);
     const weights = known("alpha", [0.5, 0.9]);
-    slide(plot, "signal strength s ", strengths, strengths.indexOf(0.5), (value) => { cell.signal_strength = value; refresh(); });
-    slide(plot, "dimension d ", dimensions, dimensions.indexOf(4000), (value) => { cell.d = value; refresh(); });
+    slide(plot, "signal strength s ", strengths, strengths.indexOf(0.5), (value) => { setting.signal_strength = value; refresh(); });
+    slide(plot, "dimension d ", dimensions, dimensions.indexOf(4000), (value) => { setting.d = value; refresh(); });
     slide(plot, "alpha ", weights, weights.indexOf(0.9), (value) => { state.alpha = value; refresh(); });
     slide(plot, "active share a ", shares, shares.indexOf(0.5), (value) => { state.active = value; refresh(); });
     choose(plot, "rule ", ["sgd", "sam"], (value) => { state.rule = value; refresh(); });
@@ -221,11 +221,11 @@
     const code = document.createElement("script");
     code.textContent = await inflate("code-plotly", "gzip");
     document.head.append(code);
-    const { runs, cells, names, beside: points, courses, sweeps } = await data.plots();
-    const pooled = rowsOf(cells);
+    const { runs, settings: columns, names, theory: points, pretraining, sweeps } = await data.plots();
+    const settings = rowsOf(columns);
     const find = (name) => document.getElementById(`plot-${name}`);
-    const again = [tow(find("tow"), rowsOf(runs), names), pareto(find("pareto"), pooled, names), alpha(find("alpha"), pooled, names),
-      beside(find("beside"), points, names), explorer(find("theory"), courses, rowsOf(sweeps))].filter(Boolean);
+    const again = [tow(find("tow"), rowsOf(runs), names), pareto(find("pareto"), settings, names), alpha(find("alpha"), settings, names),
+      compared(find("compared"), points, names), explorer(find("theory"), pretraining, rowsOf(sweeps))].filter(Boolean);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => again.forEach((refresh) => refresh()));
     section.dataset.ready = "true";
   });

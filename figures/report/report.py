@@ -12,8 +12,8 @@ from typing import Any
 
 from figures.answers import theory
 from figures.answers.answers import Answered, assess, tally, twice_trained
-from figures.answers.page import ASKED, SURE, answer_text, limits, numbers, wish_rows
-from figures.answers.strip import strip
+from figures.answers.page import ASKED, SURE, answer_text, limits_text, numbers, wish_rows
+from figures.answers.strip import effect_strip
 from figures.catalogue import FIGURES, figure_names, studies_of
 from figures.drawing.files import draw
 from figures.report.plots import MOST_POINTS, plot_data
@@ -53,24 +53,24 @@ def write_report(studies: Studies, figures_folder: Path, path: Path) -> Path:
         path: the page.
     """
     drawn = draw(figure_names(), studies, figures_folder)
-    items = [_item(one.name, figures_folder) for one in drawn]
+    entries = [_entry(one.name, figures_folder) for one in drawn]
     names = dict.fromkeys([*(study for one in drawn for study in studies_of(one.name)), *studies.own()])
-    content = _render(studies.of(*names), items, studies)
+    content = _render(studies.of(*names), entries, studies)
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, content.encode())
     return path
 
 
-def _render(records: Records, items: list[dict[str, Any]], studies: Studies) -> str:
+def _render(records: Records, entries: list[dict[str, Any]], studies: Studies) -> str:
     from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup
 
     here, found = Path(__file__).parent, assess(studies)
     loader = Environment(loader=FileSystemLoader(here), autoescape=True, trim_blocks=True)
     results = network_results(records)
-    shown = _shown_runs(records, items, found, {row["run"] for row in results["rows"]})
-    missing = [[item["name"], line["what"], line["command"]] for item in items for line in item["missing"]]
-    claims = {name: [one for one in found if one.claim.key in entry.claims] for name, entry in FIGURES.items()}
+    shown = _shown_runs(records, entries, found, {row["run"] for row in results["rows"]})
+    missing = [[entry["name"], line["what"], line["command"]] for entry in entries for line in entry["missing"]]
+    claims = {name: [one for one in found if one.claim.key in facts.claims] for name, facts in FIGURES.items()}
     return loader.get_template("report.html").render(
         title=TITLE,
         lead=LEAD,
@@ -83,19 +83,19 @@ def _render(records: Records, items: list[dict[str, Any]], studies: Studies) -> 
         count=len(found),
         tally=tally(found),
         sure=SURE,
-        limits=limits(studies),
+        limits=limits_text(studies),
         openly=twice_trained(studies),
         wishes=wish_rows(studies),
         claims=claims,
-        groups=_groups(items),
+        groups=_groups(entries),
         tables=[table for table in (theory_results(records), results) if table["rows"]],
         missing=missing,
         environment=environment(records),
         records=packed(shown),
         behind=packed(
             {
-                "runs": {item["name"]: _first(item["runs"]) for item in items},
-                "numbers": {item["name"]: item["numbers"] for item in items if item.get("numbers")},
+                "runs": {entry["name"]: _first(entry["runs"]) for entry in entries},
+                "numbers": {entry["name"]: entry["numbers"] for entry in entries if entry.get("numbers")},
                 "claims": {one.claim.name: _first(one.found.runs) for one in found},
             }
         ),
@@ -114,36 +114,36 @@ def _card(one: Answered) -> dict[str, Any]:
     forest = numbers(one.found.forest) if len(one.found.forest) else None
     table = {"columns": list(forest.columns), "rows": forest.to_numpy().tolist()} if forest is not None else None
     commands = [load_study(name).command for name in one.claim.studies]
-    return {"claim": one.claim, "found": one.found, "slug": one.slug, "strip": Markup(strip(one.found)),
+    return {"claim": one.claim, "found": one.found, "slug": one.slug, "strip": Markup(effect_strip(one.found)),
             "forest": table, "commands": list(dict.fromkeys(commands)), "figures": one.figures}  # fmt: skip
 
 
-def _groups(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Put each item under the longest prefix of its name that names a group; a plugin's own names go with networks."""
-    places = {item["name"]: max((key for key in GROUPS if item["name"].startswith(key)), key=len, default="fig")
-              for item in items}  # fmt: skip
-    return [{"anchor": key, "name": name, "items": [item for item in items if places[item["name"]] == key]}
+def _groups(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put each entry under the longest prefix of its name that names a group; a plugin's own names go with networks."""
+    places = {entry["name"]: max((key for key in GROUPS if entry["name"].startswith(key)), key=len, default="fig")
+              for entry in entries}  # fmt: skip
+    return [{"anchor": key, "name": name, "entries": [entry for entry in entries if places[entry["name"]] == key]}
             for key, name in GROUPS.items()]  # fmt: skip
 
 
-def _item(name: str, folder: Path) -> dict[str, Any]:
+def _entry(name: str, folder: Path) -> dict[str, Any]:
     """Return everything the page shows of one figure or table, read from its files."""
     origin = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-    item: dict[str, Any] = {key: origin[key] for key in ("name", "caption", "alt")}
-    item["runs"] = [run["run_id"] for run in origin["runs"]]
+    entry: dict[str, Any] = {key: origin[key] for key in ("name", "caption", "alt")}
+    entry["runs"] = [run["run_id"] for run in origin["runs"]]
     parts = [line.rpartition(": ") for line in origin["missing"]]
-    item["missing"] = [{"what": what, "command": command} for what, _, command in parts]
+    entry["missing"] = [{"what": what, "command": command} for what, _, command in parts]
     image = folder / f"{name}.png"
     if image.exists():
         width, height = struct.unpack(">II", image.read_bytes()[16:24])  # of the PNG header
-        item |= {"picture": picture(image), "width": int(0.7 * width), "height": int(0.7 * height)}
-        item["numbers"] = _numbers(folder / f"{name}.csv")
+        entry |= {"picture": picture(image), "width": int(0.7 * width), "height": int(0.7 * height)}
+        entry["numbers"] = _numbers(folder / f"{name}.csv")
     else:
         lines = [
             line.strip("| ").split(" | ") for line in (folder / f"{name}.md").read_text(encoding="utf-8").splitlines()
         ]
-        item |= {"columns": lines[0], "rows": lines[2:]}
-    return item
+        entry |= {"columns": lines[0], "rows": lines[2:]}
+    return entry
 
 
 def _numbers(path: Path) -> dict[str, Any] | None:
@@ -157,17 +157,17 @@ def _numbers(path: Path) -> dict[str, Any] | None:
 
 
 def _shown_runs(
-    records: Records, items: Iterable[dict[str, Any]], found: Iterable[Answered], in_table: set[str]
+    records: Records, entries: Iterable[dict[str, Any]], found: Iterable[Answered], in_table: set[str]
 ) -> dict[str, Any]:
     """Return what the page can show of the runs it names: identity, numbers and how they came to be.
 
     Of more than `MOST_POINTS` network runs those that its plots show, and those of its table.
     """
-    named = {run for item in items for run in item["runs"]}
+    named = {run for entry in entries for run in entry["runs"]}
     named |= {run for one in found for run in one.found.runs}
     runs = {record.run_id for record in records.of("unlearn")}
-    kept = {record.run_id for record in records.of("unlearn")[:MOST_POINTS]}
-    named = named - runs | {record.run_id for record in records.of("theory")} | kept | in_table
+    plotted = {record.run_id for record in records.of("unlearn")[:MOST_POINTS]}
+    named = named - runs | {record.run_id for record in records.of("theory")} | plotted | in_table
     return {record.run_id: _provenance(record) for record in records.all if record.run_id in named}
 
 
@@ -186,13 +186,13 @@ def _provenance(record: Record) -> dict[str, Any]:
 
 
 def theory_results(records: Records) -> dict[str, Any]:
-    """Return one row a theory cell: its setting, and each final number as `mean ± standard deviation (seeds)`."""
-    cells = records.of("theory")
-    cells.sort(key=lambda cell: [str(cell.config.get(name)) for name in THEORY])
-    rows = [{"cells": [cell.config.get(name) for name in THEORY] + [_spread(cell, name) for name in THEORY_NUMBERS],
-             "run": cell.run_id} for cell in cells[:MOST_RUNS]]  # fmt: skip
+    """Return one row a theory run: its setting, and each final number as `mean ± standard deviation (seeds)`."""
+    runs = records.of("theory")
+    runs.sort(key=lambda run: [str(run.config.get(name)) for name in THEORY])
+    rows = [{"cells": [run.config.get(name) for name in THEORY] + [_spread(run, name) for name in THEORY_NUMBERS],
+             "run": run.run_id} for run in runs[:MOST_RUNS]]  # fmt: skip
     columns = [*THEORY, *THEORY_NUMBERS, "record"]
-    return {"name": "Theory cells (after unlearning)", "columns": columns, "rows": rows, "total": len(cells)}
+    return {"name": "Theory runs (after unlearning)", "columns": columns, "rows": rows, "total": len(runs)}
 
 
 def network_results(records: Records) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def network_results(records: Records) -> dict[str, Any]:
     table = unlearn_table(records.of("unlearn"))
     columns = [name for name in (*NETWORK, *NETWORK_NUMBERS) if name in table]
     table = table.sort_values([name for name in NETWORK if name in table])
-    rows = [{"cells": [_text(row[name]) for name in columns], "run": row["run_id"]}
+    rows = [{"cells": [_shown(row[name]) for name in columns], "run": row["run_id"]}
             for _, row in table.head(MOST_RUNS).iterrows()]  # fmt: skip
     return {"name": "Network runs (one training seed each)", "columns": [*columns, "record"], "rows": rows,
             "total": len(table)}  # fmt: skip
@@ -220,12 +220,12 @@ def environment(records: Records) -> list[tuple[str, str]]:
             for name, counts in sorted(found.items()) if counts]  # fmt: skip
 
 
-def _spread(cell: Record, name: str) -> str:
-    values = interval([value for value in cell.result["final"].get(name, ()) if value is not None])
+def _spread(run: Record, name: str) -> str:
+    values = interval([value for value in run.result["final"].get(name, ()) if value is not None])
     return spread_text(values) if values["seeds"] else "—"
 
 
-def _text(value: Any) -> Any:
+def _shown(value: Any) -> Any:
     if isinstance(value, float):
         return "—" if value != value else f"{value:.4g}"
     return value

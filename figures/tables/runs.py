@@ -30,7 +30,7 @@ def study_runs(records: Records, *, having: str = "", shown: Sequence[str] = ())
     Args:
         records: of one study.
         having: a number that they must have measured; a run that diverged has a ToW, which is 0.
-        shown: config fields that a figure shows beside those of `SETTING`.
+        shown: config fields that a figure shows in addition to those of `SETTING`.
 
     Raises:
         Mixed: when runs of one setting differ in more than their seeds.
@@ -51,8 +51,8 @@ def study_table(records: Records, *, having: str = "", shown: Sequence[str] = ()
     return runs, table.copy()
 
 
-def label(record: Record, name: str) -> object:
-    """Return a label of a network run, from its result or its config."""
+def tag(record: Record, name: str) -> object:
+    """Return a tag of a network run, such as its method, from its result or its config."""
     return (record.result.get("labels") or {}).get(name, record.config.get(name))
 
 
@@ -75,13 +75,13 @@ def unlearn_table(records: Iterable[Record]) -> Table:
 def retraining_rule(record: Record) -> str:
     """Return the gradient rule of the retrained model that a run is held against: as a rule that of its original."""
     rule = record.config.get("retrain", "pretrain")
-    return str(label(record, "pretrain") if rule == "pretrain" else rule)
+    return str(tag(record, "pretrain") if rule == "pretrain" else rule)
 
 
 def complete(table: Table, keys: Sequence[str], over: Sequence[str]) -> Table:
     """Return the rows of the settings and seeds that have every combination of `over` which the table has.
 
-    Means over `over` are of the same things then, and can stand beside each other.
+    Means over `over` are of the same things then, and can be compared.
 
     Args:
         table: rows of `unlearn_table`.
@@ -117,7 +117,7 @@ def in_table(runs: Iterable[Record], table: Table) -> tuple[Record, ...]:
 def one_forget_set(runs: Sequence[Record]) -> list[Record]:
     """Return the runs of one forget set: the hardest there is, so that samples of different sets are never pooled."""
     for name in ("high", "random", "mid", "low"):
-        found = [run for run in runs if label(run, "difficulty") == name]
+        found = [run for run in runs if tag(run, "difficulty") == name]
         if found:
             return found
     return list(runs)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from figures.tables.names import family, method_label, rule_label, rule_place
 from figures.tables.records import Records, alike, measured
-from figures.tables.runs import LANDSCAPE, label, one_forget_set
+from figures.tables.runs import LANDSCAPE, one_forget_set, tag
 from figures.tables.texts import spread_text
 from repro.records.record import Record
 from repro.statistics.seeds import interval
@@ -65,8 +65,8 @@ def snapshots(records: Records, metric: str) -> list[Snapshot]:
     found = one_forget_set(having)
     runs = alike(found, (*SETTING, *(LANDSCAPE if metric != "landscape" else ())), records.study)
     settings: dict[tuple[str, str, str], list[Record]] = {}
-    for run in sorted(runs, key=lambda one: (_place(one), label(one, "seed") or 0, one.run_id)):
-        settings.setdefault((_text(run, "pretrain"), _text(run, "method"), _text(run, "rule")), []).append(run)
+    for run in sorted(runs, key=lambda one: (_order(one), tag(one, "seed") or 0, one.run_id)):
+        settings.setdefault((_tag(run, "pretrain"), _tag(run, "method"), _tag(run, "rule")), []).append(run)
     if not settings:
         return []
     first: dict[str, list[Record]] = {}
@@ -80,9 +80,9 @@ def snapshots(records: Records, metric: str) -> list[Snapshot]:
         *(Snapshot(_title(*key), "unlearned", tuple(group)) for key, group in settings.items()),
     ]
     models = [one for one in models if one.record.arrays(ARRAYS[metric].format(one.model))]
-    beside = [one for one in models if one.model != "unlearned"]
+    references = [one for one in models if one.model != "unlearned"]
     shown = [one for one in models if one.model == "unlearned"]
-    return [*beside, *_most_telling(shown, MOST - len(beside))]
+    return [*references, *_most_telling(shown, MOST - len(references))]
 
 
 def used_records(shown: Sequence[Snapshot]) -> tuple[Record, ...]:
@@ -99,18 +99,18 @@ def _most_telling(shown: Sequence[Snapshot], most: int) -> list[Snapshot]:
     """Keep `most` panels in their order: NegGrad before other methods, and SGD, ASAM, MinMax before other rules."""
 
     def telling(one: Snapshot) -> tuple[bool, bool, int]:
-        rule = family(_text(one.record, "rule"))
+        rule = family(_tag(one.record, "rule"))
         rank = TELLING.index(rule) if rule in TELLING else len(TELLING)
-        return family(_text(one.record, "pretrain")) != "sgd", _text(one.record, "method") != "neggrad", rank
+        return (family(_tag(one.record, "pretrain")) != "sgd", _tag(one.record, "method") != "neggrad", rank)
 
     chosen = sorted(shown, key=telling)[:most]
     return [one for one in shown if one in chosen]
 
 
-def _place(run: Record) -> tuple[bool, str, bool, tuple[int, str]]:
-    pretrain = _text(run, "pretrain")
-    return pretrain != "sgd", pretrain, _text(run, "method") != "neggrad", rule_place(_text(run, "rule"))
+def _order(run: Record) -> tuple[bool, str, bool, tuple[int, str]]:
+    pretrain = _tag(run, "pretrain")
+    return pretrain != "sgd", pretrain, _tag(run, "method") != "neggrad", rule_place(_tag(run, "rule"))
 
 
-def _text(run: Record, name: str) -> str:
-    return str(label(run, name) or "")
+def _tag(run: Record, name: str) -> str:
+    return str(tag(run, name) or "")

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from figures.tables.names import method_label, rule_label
+from repro.statistics.effects import Table
 from repro.statistics.seeds import Row
 
 
@@ -37,3 +39,17 @@ def span(counts: Iterable[Any]) -> str:
     """Return "3" or "3-5": the least and the greatest of some counts."""
     found = sorted(int(count) for count in counts)
     return str(found[0]) if found[0] == found[-1] else f"{found[0]}-{found[-1]}"
+
+
+def alt_text(shown: str, rows: Table, form: str) -> str:
+    """Return the text for a reader who cannot see a figure: what it shows, and numbers of some rows.
+
+    Args:
+        shown: what the figure shows, and which numbers follow.
+        rows: those whose numbers are told; rules and methods get the names that a legend has.
+        form: how a row is told, such as "{rule}: {mean:.2f}".
+    """
+    labels = {"pretrain": rule_label, "unlearn": rule_label, "rule": rule_label, "method": method_label}
+    named = rows.assign(**{name: rows[name].map(label) for name, label in labels.items() if name in rows})
+    told = "; ".join(" ".join(form.format(**row).split()) for row in named.to_dict("records"))
+    return f"{shown}: {told}."

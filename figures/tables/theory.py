@@ -1,4 +1,4 @@
-"""Records of the theory: its cells as tables, and its claims, of each the one with most seeds."""
+"""Records of the theory: its runs as tables, and its claims, of each the one with most seeds."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,50 +12,50 @@ from repro.records.record import Record
 from repro.statistics.effects import Table
 from repro.statistics.seeds import column_intervals
 
-CELL = ("pretrain", "unlearn", "signal_strength")
+SHOWN = ("pretrain", "unlearn", "signal_strength")
 
 
-def theory_cells(records: Records) -> list[Record]:
-    """Return the theory cells of a study that SGD or SAM unlearned, in reading order.
+def theory_runs(records: Records) -> list[Record]:
+    """Return the theory runs of a study that SGD or SAM unlearned, in reading order.
 
     Args:
-        records: of a study; of two records of one cell the one with more seeds is taken.
+        records: of a study; of two runs of one setting the one with more seeds is taken.
 
     Raises:
-        Mixed: when its cells are of more than one setting.
+        Mixed: when its runs differ in a setting that the figure does not show.
     """
     best: dict[tuple[Any, ...], Record] = {}
-    for record in alike(records.of("theory"), CELL, records.study):
-        key = tuple(record.config.get(name) for name in CELL)
+    for record in alike(records.of("theory"), SHOWN, records.study):
+        key = tuple(record.config.get(name) for name in SHOWN)
         if key not in best or len(record.result["seeds"]) > len(best[key].result["seeds"]):
             best[key] = record
-    cells = sorted(best.values(), key=lambda record: [str(record.config.get(name)) for name in CELL])
-    return [cell for cell in cells if cell.config["unlearn"] in ("sgd", "sam")]
+    runs = sorted(best.values(), key=lambda record: [str(record.config.get(name)) for name in SHOWN])
+    return [run for run in runs if run.config["unlearn"] in ("sgd", "sam")]
 
 
-def middle_strength(cells: Iterable[Record]) -> list[Record]:
-    """Return the cells at the signal strength nearest to 0.5, below SGD's boundary at about 0.93."""
-    cells = list(cells)
-    strengths = {record.config["signal_strength"] for record in cells}
+def middle_strength(runs: Iterable[Record]) -> list[Record]:
+    """Return the runs at the signal strength nearest to 0.5, below SGD's boundary at about 0.93."""
+    runs = list(runs)
+    strengths = {record.config["signal_strength"] for record in runs}
     chosen = min(strengths, key=lambda strength: (abs(strength - 0.5), strength), default=None)
-    return [record for record in cells if record.config["signal_strength"] == chosen]
+    return [record for record in runs if record.config["signal_strength"] == chosen]
 
 
 def describe_theory(record: Record) -> str:
-    """Return the setting of a theory cell as one clause of a caption."""
+    """Return the setting of a theory run as one clause of a caption."""
     config = record.config
     names = ("d", "n", "n_forget", "m", "patches", "alpha", "rho_scale", "epochs")
     text = ", ".join(f"{name} = {config[name]:g}" for name in names if config.get(name) is not None)
     return f"s = {config['signal_strength']:g}, {text}, method {config.get('method', 'neggrad')}"
 
 
-def cell_seeds(cells: Iterable[Record]) -> str:
-    """Return "20" or "10-20": the seeds of the cells."""
-    return span(len(record.result["seeds"]) for record in cells)
+def run_seeds(runs: Iterable[Record]) -> str:
+    """Return "20" or "10-20": the seeds of the runs."""
+    return span(len(record.result["seeds"]) for record in runs)
 
 
 def trajectory_table(record: Record, metrics: Sequence[str]) -> Table:
-    """Return one row a metric, seed and unlearning epoch of a theory cell: `metric`, `seed`, `epoch`, `value`."""
+    """Return one row a metric, seed and unlearning epoch of a theory run: `metric`, `seed`, `epoch`, `value`."""
     arrays, result = record.arrays(*(f"trajectory_{name}" for name in metrics)), record.result
     frames = []
     for metric in metrics:
@@ -70,7 +70,7 @@ def trajectory_table(record: Record, metrics: Sequence[str]) -> Table:
 
 
 def trajectory_summary(record: Record, metrics: Sequence[str]) -> Table:
-    """Return mean, deviation, 95 % t-interval and prediction of every metric at every unlearning epoch of a cell.
+    """Return mean, deviation, 95 % t-interval and prediction of every metric at every unlearning epoch of a run.
 
     Columns `metric`, `epoch`, `mean`, `sd`, `low`, `high`, `seeds`, `predicted`: those of `summarize` over
     `trajectory_table`, whole arrays at a time, and what theory predicts, NaN in records without predictions.
@@ -95,7 +95,7 @@ def sweep_record(records: Records, name: str) -> Record | None:
 
 
 def sweep_table(record: Record) -> Table:
-    """Return the table of a sweep, a row a cell."""
+    """Return the table of a sweep, a row a setting."""
     return pd.DataFrame({name: values for name, values in record.arrays().items() if values.ndim == 1})
 
 
@@ -114,8 +114,8 @@ def claim_records(records: Records, wanted: Iterable[str] = (), kind: str = "the
     current = [record for record in records.of(kind) if "parts" in record.result]
     for record in sorted(current, key=rank):
         found.setdefault(record.result["claim"], record)
-    kept = set(wanted) or set(found)
-    return {name: record for name, record in sorted(found.items()) if name in kept}
+    chosen_names = set(wanted) or set(found)
+    return {name: record for name, record in sorted(found.items()) if name in chosen_names}
 
 
 def claim_command(name: str) -> str:

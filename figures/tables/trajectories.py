@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from figures.tables.floor import ACCURACIES, tug_of_war
-from figures.tables.runs import SETTING, label, retraining_rule
+from figures.tables.runs import SETTING, retraining_rule, tag
 from repro.records.record import Record
 from repro.statistics.effects import Table
 
@@ -40,7 +40,7 @@ def trajectory_rows(runs: Sequence[Record]) -> Table:
         values = np.vstack([original, seen])
         if cost[1] == 0:  # the run took its own first point before the first step
             cost, values = cost[1:], values[1:]
-        head = {name: label(run, name) for name in (*SETTING, "seed")} | {"retraining": retraining_rule(run)}
+        head = {name: tag(run, name) for name in (*SETTING, "seed")} | {"retraining": retraining_rule(run)}
         way = retrained[1] - original[1]
         forgotten = (values[:, 1] - original[1]) / way if way else np.full(len(values), np.nan)
         scores = tug_of_war(values, retrained)
@@ -62,18 +62,18 @@ def matched_rows(trajectories: Table) -> Table:
         Columns of the setting, `seed`, `reached`, `<number>_matched` for `gradient_evaluations`, `retain`, `test` and
         `tow`, and `<number>_end`, the same after the last epoch.
     """
-    kept = ("gradient_evaluations", "retain", "test", "tow")
+    names = ("gradient_evaluations", "retain", "test", "tow")
     rows = []
     for _, run in trajectories.groupby("run_id", sort=False):
         run = run.sort_values("point")
         first, last = run.iloc[0], run.iloc[-1]
-        matched = _halfway(run["forgotten"].to_numpy(), run[list(kept)].to_numpy())
-        numbers = {f"{name}_matched": value for name, value in zip(kept, matched, strict=True)}
-        numbers |= {f"{name}_end": last[name] for name in kept}
+        matched = _halfway(run["forgotten"].to_numpy(), run[list(names)].to_numpy())
+        numbers = {f"{name}_matched": value for name, value in zip(names, matched, strict=True)}
+        numbers |= {f"{name}_end": last[name] for name in names}
         head = {name: first[name] for name in (*SETTING, "seed", "retraining", "run_id")}
         rows.append(head | {"reached": bool(np.isfinite(matched[0]))} | numbers)
     columns = [*SETTING, "seed", "retraining", "run_id", "reached", *(f"{name}{end}" for end in ("_matched", "_end")
-                                                                 for name in kept)]  # fmt: skip
+                                                                 for name in names)]  # fmt: skip
     return pd.DataFrame(rows, columns=pd.Index(columns))
 
 

@@ -5,11 +5,12 @@ from typing import Any
 import pandas as pd
 
 from figures.catalogue import figure
-from figures.drawing.drawing import Drawing, empty_figure
-from figures.drawing.panels import outside_legend, panel_grid
+from figures.drawing.drawing import Drawing, NotRun
+from figures.drawing.panels import label_panels, outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
 from figures.tables.names import rule_label
 from figures.tables.records import Records
+from figures.tables.texts import alt_text
 from figures.tables.theory import claim_command, claim_records
 from figures.theory.tow import rule_marks
 from repro.statistics.effects import Table
@@ -22,25 +23,21 @@ WORDS = {"pretrained": "pretrained", "retrained": "retrained on R", "start": "ra
 
 @figure("fig-theory-attacks", place=220, shows="membership attack and relearning at equal forgetting",
         studies=("measurements",), made_by="repro theory claims membership relearning")  # fmt: skip
-def draw(records: Records, theme: Theme) -> Drawing:
+def attacks_at_equal_forgetting(records: Records, theme: Theme) -> Drawing:
     """Draw a row an attack and a column a pretraining rule: every rule and stage over the signal strength."""
     found = claim_records(records, PANELS, "theory_measurement")
-    missing = [f"{name} in theory: {claim_command(name)}" for name in PANELS if name not in found]
-    if missing:
-        return empty_figure(missing[0], theme)
+    if missing := [name for name in PANELS if name not in found]:
+        raise NotRun(f"{missing[0]} in theory", command=claim_command(missing[0]))
     data: Table = pd.concat([pd.DataFrame(found[name].result["rows"]).assign(attack=name) for name in PANELS],
                             ignore_index=True)  # fmt: skip
     befores, strengths = list(data["pretrain"].unique()), sorted(data["signal_strength"].unique())
     figure, axes = panel_grid(len(PANELS), len(befores), width=WIDE, height=5.2, sharex=True, sharey="row")
-    for row, (name, label) in zip(axes, PANELS.items(), strict=True):
-        row[0].set_ylabel(label)
+    for row, name in zip(axes, PANELS, strict=True):
         for panel, before in zip(row, befores, strict=True):
-            _panel(panel, data[(data["attack"] == name) & (data["pretrain"] == before)], strengths, theme)
-    for panel, before in zip(axes[0], befores, strict=True):
-        panel.set_title(f"pretrained by {rule_label(str(before))}")
-    for panel in axes[-1]:
-        panel.set_xticks(range(len(strengths)), [f"{s:g}" for s in strengths])
-        panel.set_xlabel("signal strength $s$")
+            _one_attack(panel, data[(data["attack"] == name) & (data["pretrain"] == before)], strengths, theme)
+    titles = [f"pretrained by {rule_label(before)}" for before in befores]
+    label_panels(axes, titles=titles, rows=PANELS.values(), x="signal strength $s$")
+    axes[-1, 0].set_xticks(range(len(strengths)), [f"{s:g}" for s in strengths])
     axes[0, 0].set_ylim(-0.03, 1.03)
     seeds = found["membership"].result["seeds"]
     head = f"above means, below medians, with 95 % intervals, {seeds} seeds"
@@ -48,7 +45,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     return Drawing(data, _caption(seeds), _alt(data), tuple(found.values()), (), figure)
 
 
-def _panel(axes: Any, rows: Table, strengths: list[float], theme: Theme) -> None:
+def _one_attack(axes: Any, rows: Table, strengths: list[float], theme: Theme) -> None:
     for place, s in enumerate(strengths):
         at = rows[rows["signal_strength"] == s]
         for stage, line in LINES.items():
@@ -72,6 +69,6 @@ def _caption(seeds: int) -> str:
 
 def _alt(data: Table) -> str:
     rows = data[data["signal_strength"] == 0.5].dropna(subset=["value"])
-    parts = [f"{row.attack}, pretrained {row.pretrain}, {row.rule or row.stage}: {row.value:.2f}"
-             for row in rows.itertuples()]  # fmt: skip
-    return "Marks with error bars over the signal strength. At s = 0.5: " + "; ".join(parts) + "."
+    rows = rows.assign(rule=rows["rule"].where(rows["rule"] != "", rows["stage"]))
+    form = "{attack}, pretrained {pretrain}, {rule}: {value:.2f}"
+    return alt_text("Marks with error bars over the signal strength. At s = 0.5", rows, form)

@@ -7,11 +7,11 @@ import pandas as pd
 
 from figures.catalogue import figure, lacking
 from figures.drawing.drawing import Drawing, NotRun
-from figures.drawing.panels import estimate, panel_grid, rule_key, say_not_run, spread_note
+from figures.drawing.panels import label_panels, panel_grid, points, rule_key, say_not_run, spread_note
 from figures.drawing.style import WIDE, Theme
 from figures.tables.names import rule_label
 from figures.tables.records import Records
-from figures.tables.theory import cell_seeds, describe_theory, middle_strength, theory_cells, trajectory_table
+from figures.tables.theory import describe_theory, middle_strength, run_seeds, theory_runs, trajectory_table
 from repro.records.record import Record
 from repro.statistics.effects import Table
 from repro.statistics.seeds import summarize
@@ -28,51 +28,46 @@ EPOCHS = (0, 10, 50, 200)
 
 @figure("fig-theory-activation", place=110, shows="activation fractions at W and W + eps", studies=("theory",),
         claims=("lemma-3.1-activation", "lemma-3.1-sgd-on-forget"))  # fmt: skip
-def draw(records: Records, theme: Theme) -> Drawing:
+def activation_shares(records: Records, theme: Theme) -> Drawing:
     """Draw the active fraction at W and at W + eps, for each sign and set, at a few epochs of unlearning."""
-    cells = middle_strength(theory_cells(records))
-    if not cells:
+    runs = middle_strength(theory_runs(records))
+    if not runs:
         raise NotRun("records of the theory")
-    data = pd.concat([_summary(cell) for cell in cells], ignore_index=True)
-    pretrains = list(dict.fromkeys(cell.config["pretrain"] for cell in cells))
+    data = pd.concat([_summary(run) for run in runs], ignore_index=True)
+    pretrains = list(dict.fromkeys(run.config["pretrain"] for run in runs))
     rows = len(pretrains)
     figure, axes = panel_grid(rows, 4, width=WIDE, height=1.1 + 1.6 * rows, sharex=True, sharey=True)
     missing = []
     for row, pretrain in zip(axes, pretrains, strict=True):
-        row[0].set_ylabel(f"active share\npretrained {rule_label(pretrain)}")
         for panel, group in zip(row, GROUPS, strict=True):
-            missing.append(_panel(panel, group, data[data["pretrain"] == pretrain], theme))
-    for panel, group in zip(axes[0], GROUPS, strict=True):
-        panel.set_title(GROUPS[group])
-    for panel in axes[-1]:
-        panel.set_xlabel("epoch of unlearning")
+            missing.append(_one_group(panel, group, data[data["pretrain"] == pretrain], theme))
+    names = [f"active share\npretrained {rule_label(pretrain)}" for pretrain in pretrains]
+    label_panels(axes, titles=GROUPS.values(), rows=names, x="epoch of unlearning")
     ends = [("at W", {"fillstyle": "none"}), ("at W + eps", {"fillstyle": "full"})]
-    rules = sorted({cell.config["unlearn"] for cell in cells}, reverse=True)
-    rule_key(figure, theme, rules, notes=ends, head=spread_note(cell_seeds(cells)))
-    return Drawing(data, _caption(cells), _alt(data), tuple(cells), tuple(filter(None, missing)), figure)
+    rules = sorted({run.config["unlearn"] for run in runs}, reverse=True)
+    rule_key(figure, theme, rules, notes=ends, head=spread_note(run_seeds(runs)))
+    return Drawing(data, _caption(runs), _alt(data), tuple(runs), tuple(filter(None, missing)), figure)
 
 
-def _summary(cell: Record) -> Table:
-    epochs = cell.result["epochs"]
+def _summary(run: Record) -> Table:
+    epochs = run.result["epochs"]
     wanted = sorted({min(epochs, key=lambda have: (abs(have - want), have)) for want in EPOCHS})
-    table = trajectory_table(cell, METRICS)
+    table = trajectory_table(run, METRICS)
     rows = summarize(table[table["epoch"].isin(wanted)], ["metric", "epoch"])
     rows["perturbed"] = rows["metric"].astype(str).str.endswith("_perturbed")
     rows["group"] = rows["metric"].astype(str).str.removesuffix("_perturbed")
-    arrays, places = cell.arrays(), {epoch: place for place, epoch in enumerate(epochs)}
+    arrays, places = run.arrays(), {epoch: place for place, epoch in enumerate(epochs)}
     predicted = [arrays.get(f"predicted_{row.metric}", np.full(len(epochs), np.nan))[places[row.epoch]]
                  for row in rows.itertuples()]  # fmt: skip
     rows["predicted"] = np.array(predicted, dtype=float)
-    names = {name: cell.config[name] for name in ("pretrain", "unlearn", "signal_strength")}
-    return rows.assign(**names, run_id=cell.run_id)
+    names = {name: run.config[name] for name in ("pretrain", "unlearn", "signal_strength")}
+    return rows.assign(**names, run_id=run.run_id)
 
 
-def _panel(axes: Any, group: str, data: Table, theme: Theme) -> str:
+def _one_group(axes: Any, group: str, data: Table, theme: Theme) -> str:
     rows = data[data["group"] == group]
     if rows.empty:
-        missing = lacking("fig-theory-activation", group)
-        say_not_run(axes, missing, theme)
-        return missing
+        return say_not_run(axes, lacking("fig-theory-activation", group), theme)
     epochs = sorted(rows["epoch"].unique())
     rules = sorted(rows["unlearn"].unique(), reverse=True)
     for (unlearn, epoch), pair in rows.groupby(["unlearn", "epoch"], sort=False):
@@ -89,22 +84,20 @@ def _panel(axes: Any, group: str, data: Table, theme: Theme) -> str:
 
 def _pair(axes: Any, place: float, pair: Table, look: dict) -> None:
     """Join the open marker at W with the filled marker at W + eps."""
-    ends = {bool(row["perturbed"]): row for _, row in pair.iterrows()}
-    if len(ends) == 2:
-        means = [ends[False]["mean"], ends[True]["mean"]]
-        axes.plot([place, place], means, color=look["color"], linewidth=3, alpha=0.25)
-    for perturbed, row in ends.items():
-        estimate(axes, place, row, fillstyle="full" if perturbed else "none", **look)
+    if len(pair) == 2:
+        axes.plot([place, place], pair["mean"], color=look["color"], linewidth=3, alpha=0.25)
+    for perturbed, row in pair.groupby("perturbed"):
+        points(axes, [place], row, fillstyle="full" if perturbed else "none", zorder=3, **look)
 
 
-def _caption(cells: list[Record]) -> str:
+def _caption(runs: list[Record]) -> str:
     return (
         "Share of active noise neurons at the weights W (open marker) and at the SAM-perturbed weights W + eps (filled "
         "marker), by set and by the sign j of the neuron's output weight against the label y. Lemma 3.1 says that the "
         "perturbation switches off the neurons of retain samples (first column) and leaves those of forget samples "
-        f"on (second column). Means with 95 % t-intervals over {cell_seeds(cells)} seeds; thin lines, where there are "
+        f"on (second column). Means with 95 % t-intervals over {run_seeds(runs)} seeds; thin lines, where there are "
         "any, are the shares at W that the mean field predicts without simulating. "
-        f"Setting: {describe_theory(cells[0])}."
+        f"Setting: {describe_theory(runs[0])}."
     )
 
 

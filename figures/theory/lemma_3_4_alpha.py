@@ -5,11 +5,12 @@ from typing import Any
 import pandas as pd
 
 from figures.catalogue import figure
-from figures.drawing.drawing import Drawing, empty_figure
-from figures.drawing.panels import data_ticks, log_axis, panel_grid, rule_key
+from figures.drawing.drawing import Drawing, NotRun
+from figures.drawing.panels import data_ticks, label_panels, log_axis, panel_grid, rule_key
 from figures.drawing.style import WIDE, Theme
 from figures.tables.records import Records
-from figures.tables.theory import claim_command, claim_records
+from figures.tables.texts import alt_text
+from figures.tables.theory import claim_records
 from repro.statistics.effects import Table
 
 CLAIM = "lemma-3.4-alpha-gap"
@@ -19,32 +20,34 @@ ROWS = {"alpha": "smallest benign alpha", "forget_error": "forget error there"}
 
 
 @figure("fig-theory-alpha", place=180, shows="alpha thresholds against d/n", studies=("claims",),
-        claims=("lemma-3.4-alpha-tolerance", "lemma-3.4-alpha-gap"))  # fmt: skip
-def draw(records: Records, theme: Theme) -> Drawing:
+        claims=("lemma-3.4-alpha-tolerance", "lemma-3.4-alpha-gap"),
+        made_by="repro theory claims lemma-3.4-alpha-gap")  # fmt: skip
+def alpha_thresholds(records: Records, theme: Theme) -> Drawing:
     """Draw both thresholds and the forget error at them, a column a setting."""
     record = claim_records(records).get(CLAIM)
     if record is None:
-        return empty_figure(f"alpha thresholds: {claim_command(CLAIM)}", theme)
+        raise NotRun("alpha thresholds")
     data: Table = pd.DataFrame(record.result["rows"])
     settings = list(data[data["clock"] == SHOWN].groupby(SETTING, sort=False))
     figure, axes = panel_grid(2, len(settings), width=WIDE, height=3.6, sharex="col", sharey="row")
     for place, (key, rows) in enumerate(settings):
-        _column(axes[:, place], rows, theme)
+        _thresholds(axes[:, place], rows, theme)
         strength, pretrain, _, along = key
         fit = rows.iloc[0]
         exponent = "" if pd.isna(fit["exponent"]) else f"\nexponent {fit['exponent']:.2f}"
         axes[0, place].set_title(f"s = {strength:g}, pre {str(pretrain).upper()}{exponent}", fontsize=7)
         fixed = {"d": f"n = {fit['n']:g}", "n": f"d = {fit['d']:g}"}[str(along)]
         axes[1, place].set_xlabel(f"${along}$ ({fixed})", fontsize=7)
-    for row, name in zip(axes, ROWS.values(), strict=True):
-        row[0].set_ylabel(name)
+    label_panels(axes, rows=ROWS.values())
     floor = [("every alpha is benign", {"marker": "o", "fillstyle": "none"})]
     rule_key(figure, theme, ["sgd", "sam"], notes=floor,
              head=f"thresholds of mean errors over {record.result['seeds']} seeds")  # fmt: skip
-    return Drawing(data, _caption(record.result["seeds"]), _alt(data), (record,), (), figure)
+    form = "s = {strength:g}, {pretrain}, d = {d:g}, n = {n:g}: SGD {alpha_sgd:.2f}, SAM {alpha_sam:.2f}"
+    alt = alt_text("Thresholds of alpha along d and along n", data[data["clock"] == SHOWN], form)
+    return Drawing(data, _caption(record.result["seeds"]), alt, (record,), (), figure)
 
 
-def _column(axes: Any, rows: Table, theme: Theme) -> None:
+def _thresholds(axes: Any, rows: Table, theme: Theme) -> None:
     values = rows[rows["along"].iloc[0]]
     for rule in ("sgd", "sam"):
         look = theme.lines(rule)
@@ -68,9 +71,3 @@ def _caption(seeds: int) -> str:
         "bound of Lemma 3.4 grows as d to the power 0.5 and as n to −0.5. No predicted line: the thresholds lie below "
         f"alpha = 0.9, where seeds fall apart and the mean field does not hold. {seeds} seeds."
     )
-
-
-def _alt(data: Table) -> str:
-    parts = [f"s = {row.strength:g}, {row.pretrain}, d = {row.d:g}, n = {row.n:g}: SGD {row.alpha_sgd:.2f}, "
-             f"SAM {row.alpha_sam:.2f}" for row in data[data["clock"] == SHOWN].itertuples()]  # fmt: skip
-    return "Thresholds of alpha along d and along n. " + "; ".join(parts) + "."

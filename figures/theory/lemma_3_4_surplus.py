@@ -1,15 +1,15 @@
-"""Lemma 3.4: how much more signal SAM learns than SGD, branch by branch in |phi|; the ratio stands beside it."""
+"""Lemma 3.4: how much more signal SAM learns than SGD, branch by branch in |phi|, and their ratio."""
 
 from typing import Any
 
 import pandas as pd
 
 from figures.catalogue import figure
-from figures.drawing.drawing import Drawing, empty_figure
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
 from figures.tables.records import Records
-from figures.tables.theory import claim_command, claim_records
+from figures.tables.theory import claim_records
 from repro.statistics.effects import Table
 
 CLAIM = "lemma-3.4-surplus-difference"
@@ -18,23 +18,24 @@ LOOKS = (("sgd", "s"), ("asam", "o"), ("sam", "^"))  # by dimension
 
 
 @figure("fig-theory-surplus", place=170, shows="signal surplus against |phi|", studies=("claims",),
-        claims=("lemma-3.4-surplus-difference",))  # fmt: skip
-def draw(records: Records, theme: Theme) -> Drawing:
-    """Draw difference and ratio of learned signal for each dimension and time, by branch, beside the closed form."""
+        claims=("lemma-3.4-surplus-difference",),
+        made_by="repro theory claims lemma-3.4-surplus-difference")  # fmt: skip
+def signal_surplus(records: Records, theme: Theme) -> Drawing:
+    """Draw difference and ratio of learned signal for each dimension and time, by branch, with the closed form."""
     record = claim_records(records, [CLAIM]).get(CLAIM)
     if record is None:
-        return empty_figure(f"signal surplus: {claim_command(CLAIM)}", theme)
+        raise NotRun("signal surplus")
     figure, axes = panel_grid(1, 2, width=WIDE, height=3.2)
-    parts = [_rows(how, record.result["rows"]) for how in READINGS]
+    parts = [_branch_points(how, record.result["rows"]) for how in READINGS]
     for panel, label, rows in zip(axes[0], READINGS.values(), parts, strict=True):
         panel.set(xlabel=r"signal norm $|\phi|$", ylabel=label)
-        _panel(panel, rows, theme)
+        _surplus(panel, rows, theme)
     data, seeds = pd.concat(parts, ignore_index=True), str(record.result["seeds"])
     outside_legend(figure, axes[0, 0], columns=3, head=f"means over {seeds} seeds; exponents of each branch in the CSV")
     return Drawing(data, _caption(data, seeds), _alt(data), (record,), (), figure)
 
 
-def _rows(how: str, rows: list[dict]) -> Table:
+def _branch_points(how: str, rows: list[dict]) -> Table:
     """Return one row a point of every branch: the simulation, the closed form, and the difference's local exponent."""
     parts = []
     for row in rows:
@@ -46,7 +47,7 @@ def _rows(how: str, rows: list[dict]) -> Table:
     return pd.concat(parts, ignore_index=True)
 
 
-def _panel(axes: Any, data: Table, theme: Theme) -> None:
+def _surplus(axes: Any, data: Table, theme: Theme) -> None:
     shown = data[data["stage"] == "pretraining"]
     times, named = sorted(shown["epochs"].unique()), set()
     for (d, epochs, branch), line in shown.groupby(["d", "epochs", "branch"], sort=False):

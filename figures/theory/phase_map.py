@@ -7,11 +7,11 @@ import pandas as pd
 
 from figures.catalogue import figure, lacking
 from figures.drawing.drawing import Drawing, NotRun
-from figures.drawing.panels import data_ticks, panel_grid, rule_key, say_not_run
+from figures.drawing.panels import data_ticks, label_panels, panel_grid, rule_key, say_not_run
 from figures.drawing.style import WIDE, Theme
 from figures.tables.records import Records
 from figures.tables.theory import sweep_record, sweep_table
-from figures.theory.regimes import BENIGN, EDGE, shade
+from figures.theory.regimes import EDGE, benign_shares, shade
 from repro.records.record import Record
 from repro.statistics.effects import Table
 
@@ -25,7 +25,7 @@ SGD_THRESHOLD = 0.93  # in units of (P-1) sigma_p (d/n)^(1/4); its measured cons
 @figure("fig-theory-map", place=130, shows="phase diagrams of test error over d and |phi|", studies=("sweeps",),
         claims=("theorem-3.2-sgd-boundary", "theorem-3.3-sam-boundary"),
         made_by="repro theory sweep phase")  # fmt: skip
-def draw(records: Records, theme: Theme) -> Drawing:
+def phase_map(records: Records, theme: Theme) -> Drawing:
     """Draw mean test error over (d, |phi|): a row a pretraining rule, a column a stage."""
     record = sweep_record(records, "phase")
     if record is None:
@@ -34,27 +34,23 @@ def draw(records: Records, theme: Theme) -> Drawing:
     figure, axes = panel_grid(2, len(STAGES), width=WIDE, height=4.3, sharex=True, sharey=True)
     image, missing = None, []
     for row, pretrain in zip(axes, ("sgd", "sam"), strict=True):
-        row[0].set_ylabel(f"pretrained {pretrain.upper()}\n" + r"signal norm $|\phi|$")
         for panel, (title, _) in zip(row, STAGES, strict=True):
             rows = data[(data["pretrain"] == pretrain) & (data["stage"] == title)]
             if rows.empty:
-                missing.append(lacking("fig-theory-map", f"pretrained {pretrain}, {title}"))
-                say_not_run(panel, missing[-1], theme)
+                missing.append(say_not_run(panel, lacking("fig-theory-map", f"pretrained {pretrain}, {title}"), theme))
                 continue
-            image = _panel(panel, rows, theme)
-    for panel, (title, _) in zip(axes[0], STAGES, strict=True):
-        panel.set_title(f"{title}\n{panel.get_title()}".strip())
-    for panel in axes[1]:
-        panel.set_xlabel("dimension $d$")
+            image = _one_stage(panel, rows, theme)
+    names = [f"pretrained {pretrain}\n" + r"signal norm $|\phi|$" for pretrain in ("SGD", "SAM")]
+    label_panels(axes, titles=[title for title, _ in STAGES], rows=names, x="dimension $d$")
     if image is not None:
         figure.colorbar(image, ax=axes, label="test error", shrink=0.8, pad=0.01)
-    rule_key(
-        figure, theme, [], notes=_lines(theme), head=f"lines: test error 0.1, {record.config['base']['seeds']} seeds"
-    )
-    return Drawing(data, _caption(record), _alt(data), (record,), tuple(missing), figure)
+    head = f"lines: test error 0.1, {record.config['base']['seeds']} seeds"
+    rule_key(figure, theme, [], notes=_looks(theme), head=head)
+    alt = benign_shares(data, ["pretrain", "stage"], "pretrained {pretrain}, {stage}")
+    return Drawing(data, _caption(record), alt, (record,), tuple(missing), figure)
 
 
-def _lines(theme: Theme) -> list[tuple[str, dict[str, Any]]]:
+def _looks(theme: Theme) -> list[tuple[str, dict[str, Any]]]:
     """Return what each line of a panel is and how it looks."""
     from matplotlib.patheffects import withStroke
 
@@ -85,7 +81,7 @@ def phase_table(record: Record) -> Table:
     return pd.concat(parts, ignore_index=True)
 
 
-def _panel(axes: Any, rows: Table, theme: Theme) -> Any:
+def _one_stage(axes: Any, rows: Table, theme: Theme) -> Any:
     from matplotlib.patheffects import withStroke
 
     wide = rows.pivot(index="signal_strength", columns="d", values="error")
@@ -120,9 +116,3 @@ def _caption(record: Record) -> str:
         f"{base['seeds']} seeds; standard errors in the CSV. Setting: n = {base['n']}, P = {base['patches']}, "
         f"m = {base['m']}."
     )
-
-
-def _alt(data: Table) -> str:
-    benign = data.assign(benign=data["error"] <= BENIGN).groupby(["pretrain", "stage"], sort=False)["benign"].mean()
-    parts = [f"pretrained {pretrain}, {stage}: {share:.0%}" for (pretrain, stage), share in benign.items()]
-    return "Eight phase diagrams. Share of the grid with test error at most 0.1: " + "; ".join(parts) + "."

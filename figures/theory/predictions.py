@@ -1,4 +1,4 @@
-"""What the theory predicts for networks, written down before the study was read: signs and sizes beside what was seen.
+"""What the theory predicts for networks, written down before the study was read: signs and sizes, and what was seen.
 
 Every prediction is a sum of signed terms, each a measure of one rule in one setting, taken at matched forgetting. The
 theory's value comes from the sweep `expectations` (two-layer network, s = 0.5: below the boundary of SGD); the observed
@@ -14,7 +14,7 @@ import pandas as pd
 
 from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, NotRun
-from figures.drawing.panels import outside_legend, panel_grid
+from figures.drawing.panels import outside_legend, panel_grid, points
 from figures.drawing.style import WIDE, Theme
 from figures.tables.floor import with_references
 from figures.tables.names import family
@@ -33,8 +33,8 @@ CLOCK, KEPT = "clock", "kept"
 LEAST_WAY = 0.05
 SWEEP = "expectations"
 SAME = ["difficulty", "forget_set", "seed", "unlearn_seed"]
-CELL = ["cell", "after", "difficulty", "forget_set"]
-# What the predictions compare; everything else is one setting, the rate in each case.
+SETTING = ["compared_rule", "after", "difficulty", "forget_set"]
+# What the predictions compare; everything else is one setting, but the rate.
 VARIED = ("method", "rule", "pretrain", "difficulty", "alpha")
 
 
@@ -65,7 +65,7 @@ class Forecast:
             until forget error 0.5), or `kept`, test accuracy there.
         sign: +1 or -1, of the sum of the terms.
         terms: what is added and subtracted.
-        recipe: the study that has the cells.
+        recipe: the study that has the settings.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Forecast:
     recipe: str = "cifar10"
 
 
-# Labels of a network's rules; several are cells of their own. The theory counts radii in units of rho_th.
+# Labels of a network's rules; several are settings of their own. The theory counts radii in units of rho_th.
 NETWORK_RULES = {
     "sgd": ("sgd",), "SAM": ("sam-0.1", "asam-1.0"), "narrow SAM": ("sam-0.1",), "wide SAM": ("sam-0.3",),
     "SAM on R": ("retain-sam-0.1",), "MinMax": ("minmax-asam-1.0",),
@@ -87,39 +87,39 @@ THEORY_RULES = {
 }  # fmt: skip
 
 
-def _against(ours: str, base: str = "sgd", pretrain: str = "sgd", alpha: float = 0.9) -> tuple[ErrorTerm, ErrorTerm]:
+def _versus(ours: str, base: str = "sgd", pretrain: str = "sgd", alpha: float = 0.9) -> tuple[ErrorTerm, ErrorTerm]:
     return ErrorTerm(1, ours, pretrain, alpha), ErrorTerm(-1, base, pretrain, alpha)
 
 
 PREDICTIONS = (
-    Forecast("slower", "SAM forgets more slowly than SGD after SGD pretraining", CLOCK, 1, _against("SAM")),
+    Forecast("slower", "SAM forgets more slowly than SGD after SGD pretraining", CLOCK, 1, _versus("SAM")),
     Forecast("slower at .7", "SAM forgets more slowly than SGD after SAM pretraining, at alpha = .7", CLOCK, 1,
-               _against("SAM", pretrain="sam", alpha=0.7), "cifar10-alpha"),
+               _versus("SAM", pretrain="sam", alpha=0.7), "cifar10-alpha"),
     Forecast("full SAM is the brake", "SAM on R only forgets faster than full SAM", CLOCK, -1,
-               _against("SAM on R", "narrow SAM")),
+               _versus("SAM on R", "narrow SAM")),
     Forecast("MinMax brakes", "Sharp MinMax with a mask fixed at the start forgets more slowly than SGD", CLOCK, 1,
-               _against("MinMax")),
+               _versus("MinMax")),
     Forecast("radius brakes", "SAM of three times the radius forgets more slowly", CLOCK, 1,
-               _against("wide SAM", "narrow SAM"), "cifar10-radius"),
+               _versus("wide SAM", "narrow SAM"), "cifar10-radius"),
     Forecast("dearer after SGD", "after SGD pretraining SAM keeps less test accuracy than SGD", KEPT, -1,
-               _against("SAM")),
+               _versus("SAM")),
     Forecast("cheaper after SAM", "after SAM pretraining SAM keeps more test accuracy than SGD", KEPT, 1,
-               _against("SAM", pretrain="sam")),
+               _versus("SAM", pretrain="sam")),
     Forecast("SAM pretraining pays", "a model pretrained by SAM keeps more test accuracy than one by SGD", KEPT, 1,
                (ErrorTerm(1, "sgd", "sam"), ErrorTerm(-1, "sgd", "sgd"))),
     Forecast("SAM on R, after SGD", "after SGD pretraining SAM on R keeps more test accuracy than full SAM", KEPT, 1,
-               _against("SAM on R", "narrow SAM")),
+               _versus("SAM on R", "narrow SAM")),
     Forecast("SAM on R, after SAM", "after SAM pretraining SAM on R keeps more test accuracy than full SAM", KEPT, 1,
-               _against("SAM on R", "narrow SAM", "sam")),
+               _versus("SAM on R", "narrow SAM", "sam")),
     Forecast("turns", "at alpha = .5, after SAM pretraining, SAM keeps less test accuracy than SGD", KEPT, -1,
-               _against("SAM", pretrain="sam", alpha=0.5), "cifar10-alpha"),
+               _versus("SAM", pretrain="sam", alpha=0.5), "cifar10-alpha"),
     Forecast("SAM on R does not turn", "at alpha = .5, after SAM pretraining, SAM on R keeps more than SGD", KEPT, 1,
-               _against("SAM on R", pretrain="sam", alpha=0.5), "cifar10-alpha"),
+               _versus("SAM on R", pretrain="sam", alpha=0.5), "cifar10-alpha"),
     Forecast("shrinks", "after SAM pretraining SAM's advantage is larger at alpha = .9 than at .5", KEPT, 1,
-               (*_against("SAM", pretrain="sam"), ErrorTerm(-1, "SAM", "sam", 0.5), ErrorTerm(1, "sgd", "sam", 0.5)),
+               (*_versus("SAM", pretrain="sam"), ErrorTerm(-1, "SAM", "sam", 0.5), ErrorTerm(1, "sgd", "sam", 0.5)),
                "cifar10-alpha"),
     Forecast("MinMax is dear", "after SAM pretraining Sharp MinMax keeps less test accuracy than SGD", KEPT, -1,
-               _against("MinMax", pretrain="sam")),
+               _versus("MinMax", pretrain="sam")),
 )  # fmt: skip
 
 
@@ -151,8 +151,8 @@ def _theory_value(table: Table, term: ErrorTerm, measure: str) -> tuple[float, f
     return 1 - float(row["matched_test_error"]), float(row["matched_test_error_se"])
 
 
-def measured(runs: Sequence[Record]) -> Table:
-    """Return one row a NegGrad run with accuracies along the way: its cell, seeds, `clock`, `kept` and `reached`.
+def matched_measures(runs: Sequence[Record]) -> Table:
+    """Return one row a NegGrad run with accuracies along the way: its setting, seeds, `clock`, `kept` and `reached`.
 
     `pretrain` is `sgd` or `sam`, for any sharpness-aware rule, and `after` the rule itself.
 
@@ -180,19 +180,19 @@ def _pretraining(rule: str) -> str:
     return "sgd" if family(rule) == "sgd" else "sam"
 
 
-def differences(rows: Table, one: Forecast) -> Table:
-    """Return the observed sum of a prediction's terms, one row a cell (`CELL`) and seed.
+def term_sums(rows: Table, one: Forecast) -> Table:
+    """Return the observed sum of a prediction's terms, one row a setting (`SETTING`) and seed.
 
     A run that never forgets has a lower bound for a clock, which stands where it makes the claim weaker than it is.
     Where it would make it stronger the difference is NaN and, if all else is known, `open`: such a seed speaks against
     the claim, nobody knows by how much, and the others alone would flatter it.
     """
     labels = max((NETWORK_RULES[term.rule] for term in one.terms), key=len)
-    parts = pd.concat([_one_cell(rows, one, label) for label in labels], ignore_index=True)
+    parts = pd.concat([_differences_of_rule(rows, one, label) for label in labels], ignore_index=True)
     return parts[parts["difference"].notna() | parts["open"]]
 
 
-def _one_cell(rows: Table, one: Forecast, label: str) -> Table:
+def _differences_of_rule(rows: Table, one: Forecast, label: str) -> Table:
     """Return the sum of terms where every rule of several labels is the one with this label."""
     total: Any = None
     for number, term in enumerate(one.terms):
@@ -204,7 +204,7 @@ def _one_cell(rows: Table, one: Forecast, label: str) -> Table:
         bounds = one.measure == CLOCK and term.sign * one.sign > 0  # of what is to be large a lower bound will do
         value = value.where(reached | bounds)
         noise = chosen["floor_test_accuracy"] if one.measure == KEPT else np.nan
-        # Sharpness-aware rules of pretraining are not mixed; one alone stands beside SGD.
+        # Sharpness-aware rules of pretraining are not mixed; one alone is compared with SGD.
         same = [*SAME, *(["after"] if term.pretrain == "sam" else [])]
         part = chosen[same].assign(**{f"term{number}": term.sign * value, f"floor{number}": noise})
         part[f"open{number}"] = ~reached & (one.measure == CLOCK) & (not bounds)
@@ -213,51 +213,51 @@ def _one_cell(rows: Table, one: Forecast, label: str) -> Table:
     terms, opened, known = ([f"{name}{k}" for k in range(len(one.terms))] for name in ("term", "open", "known"))
     # Every pair of terms differs by the noise of one difference.
     floor = total["floor0"].astype(float) * np.sqrt(len(terms) / 2)
-    cell = {"cell": label, "after": total.get("after", "sgd"), "floor": floor}
-    cell["open"] = total[opened].any(axis=1) & total[known].all(axis=1)
-    return total[SAME].assign(difference=total[terms].sum(axis=1, skipna=False), **cell)
+    setting = {"compared_rule": label, "after": total.get("after", "sgd"), "floor": floor}
+    setting["open"] = total[opened].any(axis=1) & total[known].all(axis=1)
+    return total[SAME].assign(difference=total[terms].sum(axis=1, skipna=False), **setting)
 
 
 def outcomes(records: Records) -> Table:
-    """Return one row a prediction: its sign, the theory's value, the observed mean over cells, and the answer.
+    """Return one row a prediction: its sign, the theory's value, the observed mean over settings, and the answer.
 
-    A prediction is observed in one study: the one it names, or else the first that has its cells. A cell that is open
-    in some seed decides nothing, and then nor does the mean.
+    A prediction is observed in one study: the one it names, or else the first that has its settings. A setting that is
+    open in some seed decides nothing, and then nor does the mean.
 
     Args:
         records: of the studies of real images and of the theory's sweeps.
 
     Returns:
         Columns `name`, `sentence`, `measure`, `sign`, `recipe`, `expected_{mean,low,high}`, `{mean,low,high,floor}` of
-        the mean over cells, `cells`, `seeds` and `answer`.
+        the mean over settings, `cells`, `seeds` and `answer`.
     """
-    rows = {part.study: measured(compared_runs(part)) for part in records.parts}
+    rows = {part.study: matched_measures(compared_runs(part)) for part in records.parts}
     theory, found = expected(records), []
     for one in PREDICTIONS:
         places = sorted(rows, key=lambda study: study != one.recipe)
-        tried = (differences(rows[study], one) for study in places)
+        tried = (term_sums(rows[study], one) for study in places)
         first = next(tried)
         seen = first if len(first) else next((each for each in tried if len(each)), first)
-        told, opened = seen.dropna(subset=["difference"]), seen[seen["open"].astype(bool)][CELL].drop_duplicates()
-        cells = by_setting(told, CELL).merge(opened, on=CELL, how="outer", indicator="side")
-        cells.loc[cells["side"] != "left_only", ["seeds", "low", "high"]] = 0, np.nan, np.nan
-        mean = over_settings(told, CELL) if len(told) and opened.empty else interval([])
-        sides = [*_sides(cells, one.sign), _side(mean, one.sign)]
-        word = common_word([BY_SIDE[side] for side in sides[:-1]]) if len(cells) else "not run"
-        word = BY_SIDE[sides[-1]] if word == OPEN else word  # where each cell is open, their mean may decide
+        told, opened = seen.dropna(subset=["difference"]), seen[seen["open"].astype(bool)][SETTING].drop_duplicates()
+        settings = by_setting(told, SETTING).merge(opened, on=SETTING, how="outer", indicator="side")
+        settings.loc[settings["side"] != "left_only", ["seeds", "low", "high"]] = 0, np.nan, np.nan
+        mean = over_settings(told, SETTING) if len(told) and opened.empty else interval([])
+        sides = [*_sides(settings, one.sign), _side(mean, one.sign)]
+        word = common_word([BY_SIDE[side] for side in sides[:-1]]) if len(settings) else "not run"
+        word = BY_SIDE[sides[-1]] if word == OPEN else word  # where each setting is open, their mean may decide
         head = {"name": one.name, "sentence": one.sentence, "measure": one.measure, "sign": one.sign}
         numbers = {f"expected_{end}": value for end, value in theory.get(one.name, {}).items()}
-        counts = {"cells": len(cells), "floor": typical_floor(seen), "answer": word, "recipe": one.recipe}
+        counts = {"cells": len(settings), "floor": typical_floor(seen), "answer": word, "recipe": one.recipe}
         found.append(head | numbers | {end: mean[end] for end in ("mean", "low", "high", "seeds")} | counts)
     return pd.DataFrame(found)
 
 
-def _sides(cells: Table, sign: int) -> list[int]:
-    """Return +1 for each cell whose interval, simultaneous and its own, lies on the predicted side, -1 on the other."""
-    decides = (cells["seeds"].astype(int) >= FEWEST) & cells["low"].notna()
+def _sides(settings: Table, sign: int) -> list[int]:
+    """Return +1 for a setting whose interval, simultaneous and its own, lies on the predicted side, -1 on the other."""
+    decides = (settings["seeds"].astype(int) >= FEWEST) & settings["low"].notna()
     both = [(one["low"] > 0).astype(int) - (one["high"] < 0).astype(int)
-            for one in (simultaneous(cells[decides]), cells[decides])]  # fmt: skip
-    found = pd.Series(0, index=cells.index)
+            for one in (simultaneous(settings[decides]), settings[decides])]  # fmt: skip
+    found = pd.Series(0, index=settings.index)
     found[decides] = sign * both[0].where(both[0] == both[1], 0)
     return [int(side) for side in found]
 
@@ -268,7 +268,7 @@ def _side(effect: Row, sign: int) -> int:
 
 
 def compared_runs(records: Records) -> list[Record]:
-    """Return the finished runs of a study, of which those of one cell differ in nothing but their seeds."""
+    """Return the finished runs of a study, of which those of one setting differ in nothing but their seeds."""
     finished = [run for run in records.of("unlearn") if run.status == "ok"]
     return alike(finished, (*VARIED, *LANDSCAPE), records.study)
 
@@ -280,8 +280,8 @@ def rows(records: Records) -> list[dict[str, Any]]:
             "prediction": row["sentence"],
             "of": MEASURES[row["measure"]],
             "sign": f"{row['sign']:+d}",
-            "theory": _effect(row, "expected_"),
-            "observed": _effect(row, ""),
+            "theory": _effect_or_dash(row, "expected_"),
+            "observed": _effect_or_dash(row, ""),
             "cells": row["cells"],
             "seeds": row["seeds"],
             "answer": row["answer"],
@@ -293,14 +293,14 @@ def rows(records: Records) -> list[dict[str, Any]]:
 MEASURES = {CLOCK: "log of lr x epochs to half forgotten", KEPT: "test accuracy there"}
 
 
-def _effect(row: Any, prefix: str) -> str:
+def _effect_or_dash(row: Any, prefix: str) -> str:
     ends = {end: row.get(f"{prefix}{end}", np.nan) for end in ("mean", "low", "high")}
     return effect_text(ends) if np.isfinite(ends["mean"]) else "—"
 
 
-@figure("fig-predictions", place=280, shows="what the theory predicts for networks, beside what was seen",
+@figure("fig-predictions", place=280, shows="what the theory predicts for networks, and what was seen",
         studies=("cifar10", "cifar10-alpha", "cifar10-radius", "sweeps"))  # fmt: skip
-def draw(records: Records, theme: Theme) -> Drawing:
+def predictions_and_observations(records: Records, theme: Theme) -> Drawing:
     """Draw every prediction as a line: the theory's value, and what the studies of real images gave."""
     data = outcomes(records)
     seen = data["cells"].sum()
@@ -308,7 +308,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
         raise NotRun("the settings that the predictions name")
     figure, axes = panel_grid(1, 2, width=WIDE, height=4.2)
     for panel, measure in zip(axes[0], MEASURES, strict=True):
-        _panel(panel, data[data["measure"] == measure].iloc[::-1], data, theme)
+        _one_measure(panel, data[data["measure"] == measure].iloc[::-1], data, theme)
         panel.set_xlabel(MEASURES[measure])
     outside_legend(figure, axes[0, 1], columns=2, head="mean and 95 % interval; arrows: predicted signs")
     runs = [run for part in records.parts for run in compared_runs(part)] if seen else []
@@ -327,7 +327,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     return Drawing(data, caption, f"A line a prediction. {answers}.", tuple(runs), missing, figure)
 
 
-def _panel(axes: Any, part: Table, whole: Table, theme: Theme) -> None:
+def _one_measure(axes: Any, part: Table, whole: Table, theme: Theme) -> None:
     """Draw the predictions of one measure; the legend names what the whole figure has."""
     axes.axvline(0, color=theme.ink, linewidth=0.8)
     looks = {"expected_": ("theory, two-layer network", 0.15, theme.lines("sgd") | {"marker": "D"}),
@@ -335,15 +335,11 @@ def _panel(axes: Any, part: Table, whole: Table, theme: Theme) -> None:
     for prefix, (name, _, look) in looks.items():
         if whole.get(f"{prefix}mean", pd.Series(dtype=float)).notna().any():
             axes.plot([], [], label=name, **look | {"linestyle": "none"})
-    for place, (_, row) in enumerate(part.iterrows()):
-        axes.annotate("", (0, place), (18 * row["sign"], 0), textcoords="offset points",
+    for place, sign in enumerate(part["sign"]):
+        axes.annotate("", (0, place), (18 * sign, 0), textcoords="offset points",
                       arrowprops={"arrowstyle": "<-", "color": theme.ink, "alpha": 0.4})  # fmt: skip
-        for prefix, (_, shift, look) in looks.items():
-            mean = row.get(f"{prefix}mean", np.nan)
-            if not np.isfinite(mean):
-                continue
-            ends = [[mean - row[f"{prefix}low"]], [row[f"{prefix}high"] - mean]]
-            error = ends if np.isfinite(ends).all() else None
-            axes.errorbar([mean], [place + shift], xerr=error, capsize=1.6, **look | {"linestyle": "none"})
+    for prefix, (_, shift, look) in looks.items():
+        if f"{prefix}mean" in part:
+            points(axes, np.arange(len(part)) + shift, part, prefix, flat=True, elinewidth=None, **look)
     axes.set_yticks(range(len(part)), [f"{row.name}\n{row.answer}" for row in part.itertuples(index=False)])
     axes.set_ylim(-0.6, len(part) - 0.4)

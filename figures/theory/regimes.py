@@ -6,10 +6,11 @@ import numpy as np
 
 from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, NotRun
-from figures.drawing.panels import log_axis, panel_grid, rule_key, say_not_run
+from figures.drawing.panels import label_panels, log_axis, panel_grid, rule_key, say_not_run
 from figures.drawing.style import WIDE, Theme
 from figures.tables.names import rule_label
 from figures.tables.records import Records
+from figures.tables.texts import alt_text
 from figures.tables.theory import sweep_record, sweep_table
 from repro.statistics.effects import Table
 
@@ -24,7 +25,7 @@ STARTS = {("sgd", 0): "initialization", ("sgd", 100): "SGD-pretrained", ("sam", 
 @figure("fig-theory-drive", place=140, shows="test error over signal strength and noise drive X", studies=("sweeps",),
         claims=("theorem-3.2-sgd-boundary", "theorem-3.3-sam-boundary"),
         made_by="repro theory sweep drive")  # fmt: skip
-def draw_drive(records: Records, theme: Theme) -> Drawing:
+def drive_map(records: Records, theme: Theme) -> Drawing:
     """Draw test error after pretraining over signal strength and noise drive X, a panel a rule."""
     record = sweep_record(records, "drive")
     if record is None:
@@ -44,19 +45,20 @@ def draw_drive(records: Records, theme: Theme) -> Drawing:
         missing.append(_map(panel, rows, ("signal_strength", "X"), theme, f"pretrained {rule.upper()}"))
     _label(figure, axes, "signal strength $s$", "noise drive $X$", "test error")
     predicted = ("test error 0.1, mean field", _line(EDGE, width=0.7))
-    rule_key(figure, theme, [], notes=[_boundary(theme), predicted], head=f"means over {base['seeds']} seeds")
+    rule_key(figure, theme, [], notes=[_boundary_key(theme), predicted], head=f"means over {base['seeds']} seeds")
     caption = (
         "Test error after pretraining over signal strength s and noise drive X = eta N a (P-1)^2 sigma_p^2 d / (n m), "
         "with a = 0.6; X grows with the epochs, from 10 to 640. Orange: test error 0.1; "
         "thin: the same line as the mean field predicts it without simulating. "
         f"Means over {base['seeds']} seeds; d = {base['d']}, n = {base['n']}, m = {base['m']}."
     )
-    return Drawing(data, caption, _alt(data, ["pretrain"]), (record,), tuple(filter(None, missing)), figure)
+    alt = benign_shares(data, ["pretrain"], "pretrained {pretrain}")
+    return Drawing(data, caption, alt, (record,), tuple(filter(None, missing)), figure)
 
 
 @figure("fig-theory-survival", place=150, shows="surviving neurons over signal strength and V / V_c",
         studies=("sweeps",), claims=("lemma-3.1-activation",), made_by="repro theory sweep survival")  # fmt: skip
-def draw_survival(records: Records, theme: Theme) -> Drawing:
+def neuron_survival(records: Records, theme: Theme) -> Drawing:
     """Draw which share of the active retain neurons (j = y) survives the perturbation, over s and V / V_c."""
     record = sweep_record(records, "survival")
     if record is None or "depth_retain_match" not in record.arrays():
@@ -73,15 +75,13 @@ def draw_survival(records: Records, theme: Theme) -> Drawing:
     )  # fmt: skip
     data = data[["start", "signal_strength", "probe_rho_scale", "depth", "survive", "predicted"]]
     figure, axes = panel_grid(1, len(STARTS), width=WIDE, height=2.7, sharex=True, sharey=True)
+    label_panels(axes, titles=STARTS.values(), rows=["depth $V / V_c$"], x="signal strength $s$")
     for panel, start in zip(axes[0], STARTS.values(), strict=True):
         rows = data[data["start"] == start]
         panel.scatter(rows["signal_strength"], rows["depth"], c=rows["survive"], vmin=0, vmax=1, cmap="cividis")
         panel.axhline(1.0, color=theme.color("sam"), linewidth=1.2)
-        panel.set_title(start)
-        panel.set_xlabel("signal strength $s$")
         log_axis(panel, "x", base=2)
         log_axis(panel, "y")
-    axes[0, 0].set_ylabel("depth $V / V_c$")
     figure.colorbar(
         ScalarMappable(Normalize(0, 1), cmap="cividis"), ax=axes, label="surviving share", shrink=0.8, pad=0.01
     )
@@ -103,7 +103,7 @@ def draw_survival(records: Records, theme: Theme) -> Drawing:
 @figure("fig-theory-odds", place=160, shows="test error over the odds of alpha and signal strength",
         studies=("sweeps",), claims=("lemma-3.4-alpha-tolerance", "lemma-3.4-alpha-gap"),
         made_by="repro theory sweep odds")  # fmt: skip
-def draw_odds(records: Records, theme: Theme) -> Drawing:
+def odds_map(records: Records, theme: Theme) -> Drawing:
     """Draw test error after 100 epochs of NegGrad over the odds of alpha and signal strength, a panel a rule."""
     record = sweep_record(records, "odds")
     if record is None:
@@ -127,7 +127,7 @@ def draw_odds(records: Records, theme: Theme) -> Drawing:
     _label(figure, axes, r"odds $\alpha / (1 - \alpha)$", "signal strength $s$", "test error")
     base = record.config["base"]
     forgotten = ("forget error 0.5", _line(FORGOTTEN, "--", 1.2))
-    rule_key(figure, theme, [], notes=[_boundary(theme), forgotten], head=f"means over {base['seeds']} seeds")
+    rule_key(figure, theme, [], notes=[_boundary_key(theme), forgotten], head=f"means over {base['seeds']} seeds")
     caption = (
         "Test error after 100 epochs of NegGrad over the odds alpha / (1 - alpha), the ratio of the weights of the two "
         "losses, and signal strength s: pretraining rule → unlearning rule (SAM with its radius in units of rho_th). "
@@ -136,15 +136,15 @@ def draw_odds(records: Records, theme: Theme) -> Drawing:
         f"lie, seeds fall apart and the mean field does not hold. Means over {base['seeds']} seeds; d = {base['d']}, "
         f"n = {base['n']}."
     )
-    return Drawing(data, caption, _alt(data, ["pretrain", "unlearn", "rho_scale"]), (record,),
-                   tuple(filter(None, missing)), figure)  # fmt: skip
+    alt = benign_shares(data, ["pretrain", "unlearn", "rho_scale"], "{pretrain} → {unlearn} {rho_scale:g}")
+    return Drawing(data, caption, alt, (record,), tuple(filter(None, missing)), figure)
 
 
 def _line(color: str, style: str = "-", width: float = 1.8) -> dict[str, Any]:
     return {"color": color, "marker": "", "linestyle": style, "linewidth": width}
 
 
-def _boundary(theme: Theme) -> tuple[str, dict[str, Any]]:
+def _boundary_key(theme: Theme) -> tuple[str, dict[str, Any]]:
     return "test error 0.1, simulated", _line(theme.color("sam"))
 
 
@@ -152,9 +152,7 @@ def _map(axes: Any, rows: Table, names: tuple[str, str], theme: Theme, title: st
     """Draw test error over two columns on log axes, with its contour at 0.1; return what is missing, if anything."""
     axes.set_title(title, fontsize=8)
     if rows.empty:
-        missing = f"{title}: repro theory sweep"
-        say_not_run(axes, missing, theme)
-        return missing
+        return say_not_run(axes, f"{title}: repro theory sweep", theme)
     x, y, error = grid_of(rows, names, "error")
     shade(axes, x, y, error, grid_of(rows, names, "predicted")[2] if "predicted" in rows else None, theme)
     return ""
@@ -188,15 +186,16 @@ def _label(figure: Any, axes: Any, x: str, y: str, what: str) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import BoundaryNorm
 
-    for panel in axes[-1]:
-        panel.set_xlabel(x)
-    for row in axes:
-        row[0].set_ylabel(y)
+    label_panels(axes, rows=[y] * len(axes), x=x)
     shades = ScalarMappable(BoundaryNorm(LEVELS, 256), cmap="cividis_r")
     figure.colorbar(shades, ax=axes, label=what, shrink=0.8, pad=0.01)
 
 
-def _alt(data: Table, keys: list[str]) -> str:
-    benign = data.assign(benign=data["error"] <= BENIGN).groupby(keys, sort=False)["benign"].mean()
-    parts = [f"{' '.join(map(str, np.atleast_1d(key)))}: {share:.0%}" for key, share in benign.items()]
-    return "Phase diagrams. Share of the grid with test error at most 0.1: " + "; ".join(parts) + "."
+def benign_shares(data: Table, keys: list[str], form: str) -> str:
+    """Return the share of a panel's grid with test error at most 0.1, panel by panel, as an alt text.
+
+    Args:
+        data: columns `error` and `keys`, which name a panel; form: how a panel is named.
+    """
+    benign = data.assign(benign=data["error"] <= BENIGN).groupby(keys, sort=False)["benign"].mean().reset_index()
+    return alt_text("Phase diagrams. Share of the grid with test error at most 0.1", benign, form + ": {benign:.0%}")

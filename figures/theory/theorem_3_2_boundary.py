@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from figures.catalogue import figure
-from figures.drawing.drawing import Drawing, empty_figure
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import data_ticks, log_axis, panel_grid, say_not_run
 from figures.drawing.style import WIDE, Theme
 from figures.tables.records import Records
@@ -24,13 +24,14 @@ BEYOND = "#808080"  # of lines beyond the hypothesis, seen on both themes
 
 @figure("fig-theory-phase", place=120, shows="boundary of benign overfitting, fitted and theoretical",
         studies=("claims",), claims=("theorem-3.2-sgd-boundary", "theorem-3.3-sam-boundary"))  # fmt: skip
-def draw(records: Records, theme: Theme) -> Drawing:
+def boundary_of_benign_overfitting(records: Records, theme: Theme) -> Drawing:
     """Draw the boundary along d inside and beyond each hypothesis, the crossover to start noise, the random start."""
     found = claim_records(records, CLAIMS)
     missing = [f"{CLAIMS[name]} boundary: {claim_command(name)}" for name in CLAIMS if name not in found]
     if not found:
-        return empty_figure(missing[0], theme)
-    data: Table = pd.concat([_rows(name, record.result["rows"]) for name, record in found.items()], ignore_index=True)
+        raise NotRun(f"{CLAIMS[SGD]} boundary", command=claim_command(SGD))
+    parts = [_boundary_points(name, record.result["rows"]) for name, record in found.items()]
+    data: Table = pd.concat(parts, ignore_index=True)
     figure, axes = panel_grid(2, 2, width=WIDE, height=7.8)  # the keys need the height
     for panel, name in zip(axes[0], CLAIMS, strict=True):
         panel.set_title(f"{CLAIMS[name]}, along $d$")
@@ -38,14 +39,14 @@ def draw(records: Records, theme: Theme) -> Drawing:
         if rows.empty:
             say_not_run(panel, f"{CLAIMS[name]}: {claim_command(name)}", theme)
             continue
-        _along(panel, rows, theme)
+        _boundary(panel, rows, theme)
     _crossover(axes[1, 0], data[(data["claim"] == SGD) & data["stage"].str.startswith("pretrained")], theme)
     _random_start(axes[1, 1], data[data["stage"].str.startswith(RANDOM_START) & data["predicted"].notna()], theme)
     used = tuple(found.values())
     return Drawing(data, _caption(claim_seeds(used)), _alt(data), used, tuple(missing), figure)
 
 
-def _rows(name: str, rows: list[dict]) -> Table:
+def _boundary_points(name: str, rows: list[dict]) -> Table:
     """Return one row a stage and point of the boundary, with the fitted exponent and its interval."""
     parts, nothing = [], {"exponent": None, "exponent_low": None, "exponent_high": None}
     for row in rows:
@@ -60,13 +61,13 @@ def _rows(name: str, rows: list[dict]) -> Table:
     return pd.concat(parts, ignore_index=True).astype(dict.fromkeys(numbers, float))
 
 
-def _along(axes: Any, rows: Table, theme: Theme) -> None:
+def _boundary(axes: Any, rows: Table, theme: Theme) -> None:
     """Draw the lines inside the hypothesis in color and those beyond it in grey, with the theorem's own power."""
     claim, axis = rows["claim"].iloc[0], rows["axis"].iloc[0]
     for place, (stage, line) in enumerate(rows.groupby("stage", sort=False)):
         inside, fit = bool(line["inside"].iloc[0]), line.iloc[0]
         color = theme.color("sgd" if claim == SGD else "sam") if inside else BEYOND
-        text = f"{'' if inside else 'beyond: '}{_short(str(stage))}, {_fitted(fit, interval=inside)}"
+        text = f"{'' if inside else 'beyond: '}{_short_stage(str(stage))}, {_fitted(fit, interval=inside)}"
         axes.plot(line["at"], line["boundary"], color=color, marker=MARKERS[place % len(MARKERS)], label=text,
                   linestyle=LINES[place % len(LINES)], linewidth=1.4 if inside else 0.9, markersize=4)  # fmt: skip
         if inside and line["predicted"].notna().any():
@@ -90,7 +91,7 @@ def _crossover(axes: Any, rows: Table, theme: Theme) -> None:
         axes.plot(law["start_over_learned"], law["crossover"], color=theme.ink, linewidth=0.9,
                   label="$0.93\\,(1 + r^2 / (1 + (m-1)\\,a))^{1/4}$")  # fmt: skip
     for place, ((stage, axis), line) in enumerate(rows.groupby(["stage", "axis"], sort=False)):
-        text = f"{_short(str(stage))}, along {axis}"
+        text = f"{_short_stage(str(stage))}, along {axis}"
         axes.plot(line["start_over_learned"], line["strength"], color=theme.color("sgd"), linestyle="none",
                   marker=MARKERS[place % len(MARKERS)], markersize=4, label=text)  # fmt: skip
     _frame(axes, "start noise / learned noise, $r$", "$s^*$ at test error 0.1")
@@ -102,7 +103,7 @@ def _random_start(axes: Any, rows: Table, theme: Theme) -> None:
     lines = rows[rows["points"] > 1]
     for place, (stage, line) in enumerate(lines.groupby("stage", sort=False)):
         axes.plot(line["predicted"], line["boundary"], color=theme.color("sam"), marker=MARKERS[place % len(MARKERS)],
-                  linestyle="none", markersize=4, label=_short(str(stage)))  # fmt: skip
+                  linestyle="none", markersize=4, label=_short_stage(str(stage)))  # fmt: skip
     others = rows[rows["points"] == 1]
     axes.plot(others["predicted"], others["boundary"], color=BEYOND, marker="x", linestyle="none", markersize=5,
               label="one setting changed")  # fmt: skip
@@ -128,7 +129,7 @@ def _fitted(fit: Any, *, interval: bool = True) -> str:
     return f"{fit['exponent']:.2f}{bounds}"
 
 
-def _short(stage: str) -> str:
+def _short_stage(stage: str) -> str:
     shorter = {" epochs": " ep.", "pretrained by SAM, ": "", "forget error": "eF"}
     for words, word in shorter.items():
         stage = stage.replace(words, word)

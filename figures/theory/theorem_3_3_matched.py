@@ -5,10 +5,11 @@ from typing import Any
 import pandas as pd
 
 from figures.catalogue import figure
-from figures.drawing.drawing import Drawing, empty_figure
-from figures.drawing.panels import log_axis, outside_legend, panel_grid, spread_note
+from figures.drawing.drawing import Drawing, NotRun
+from figures.drawing.panels import band, label_panels, log_axis, outside_legend, panel_grid, spread_note
 from figures.drawing.style import WIDE, Theme
 from figures.tables.records import Records
+from figures.tables.texts import alt_text
 from figures.tables.theory import claim_command, claim_records, claim_seeds
 from figures.theory.tow import LOOKS
 from repro.statistics.effects import Table
@@ -19,28 +20,26 @@ MATCHED = {"epochs": "after 200 epochs", "forgetting": "at forget error 0.5"}
 
 @figure("fig-theory-matched", place=190, shows="SAM against SGD at matched epochs and matched forgetting",
         studies=("claims",), claims=("theorem-3.3-matched-forgetting", "sharp-minmax"))  # fmt: skip
-def draw(records: Records, theme: Theme) -> Drawing:
+def rules_at_matched_forgetting(records: Records, theme: Theme) -> Drawing:
     """Draw test error against signal strength for each rule: columns are pretrainings and ways to compare."""
     found = claim_records(records, CLAIMS)
     missing = [f"{name}: {claim_command(name)}" for name in CLAIMS if name not in found]
     if not found:
-        return empty_figure(missing[0], theme)
-    data = _rows([row for record in found.values() for row in record.result["rows"]])
+        raise NotRun(CLAIMS[0], command=claim_command(CLAIMS[0]))
+    data = _once_a_rule([row for record in found.values() for row in record.result["rows"]])
     keys = [(pretrain, matched) for pretrain in ("sgd", "sam") for matched in MATCHED]
     figure, axes = panel_grid(2, 4, width=WIDE, height=4.2, sharex=True, sharey="row")
     for place, (pretrain, matched) in enumerate(keys):
         rows = data[(data["pretrain"] == pretrain) & (data["matched"] == matched)]
-        _column(axes[:, place], rows, theme)
-        axes[0, place].set_title(f"pretrained {pretrain.upper()}\n{MATCHED[matched]}")
-        axes[1, place].set_xlabel("signal strength $s$")
-    axes[0, 0].set_ylabel("test error")
-    axes[1, 0].set_ylabel("forget error")
+        _errors(axes[:, place], rows, theme)
+    titles = [f"pretrained {pretrain.upper()}\n{MATCHED[matched]}" for pretrain, matched in keys]
+    label_panels(axes, titles=titles, rows=("test error", "forget error"), x="signal strength $s$")
     seeds = claim_seeds(found.values())
     outside_legend(figure, axes[0, 0], columns=3, head=spread_note(seeds))
     return Drawing(data, _caption(seeds) + _distance(data), _alt(data), tuple(found.values()), tuple(missing), figure)
 
 
-def _rows(rows: list[dict]) -> Table:
+def _once_a_rule(rows: list[dict]) -> Table:
     """Return the rows of the main setting (NegGrad, alpha 0.9, mask of half the neurons), once a rule."""
     table: Table = pd.DataFrame([row for row in rows if "matched" in row])
     fraction = table["mask_fraction"] if "mask_fraction" in table else pd.Series(None, index=table.index)
@@ -48,15 +47,13 @@ def _rows(rows: list[dict]) -> Table:
     return table[table["rule"].isin(list(LOOKS))].drop_duplicates(["pretrain", "matched", "rule", "signal_strength"])
 
 
-def _column(axes: Any, rows: Table, theme: Theme) -> None:
+def _errors(axes: Any, rows: Table, theme: Theme) -> None:
     for rule, (family, fill) in LOOKS.items():
         line = rows[rows["rule"] == rule].sort_values("signal_strength")
         if line.empty:
             continue
         look = theme.lines(family) | {"fillstyle": fill, "linewidth": 1.3 if fill == "full" else 0.8}
-        axes[0].plot(line["signal_strength"], line["test_error"], label=rule, **look)
-        axes[0].fill_between(line["signal_strength"], line["test_error_low"], line["test_error_high"],
-                             color=look["color"], alpha=0.12, linewidth=0)  # fmt: skip
+        band(axes[0], line["signal_strength"], line, "test_error", label=rule, **look)
         axes[1].plot(line["signal_strength"], line["forget_error"], **look)
         for panel, name in zip(axes, ("predicted_test_error", "predicted_forget_error"), strict=True):
             if name in line and line[name].notna().any():
@@ -91,5 +88,5 @@ def _distance(data: Table) -> str:
 
 def _alt(data: Table) -> str:
     rows = data[(data["signal_strength"] == 0.5) & (data["matched"] == "forgetting")]
-    parts = [f"pretrained {row.pretrain}, {row.rule}: {row.test_error:.3f}" for row in rows.itertuples()]
-    return "Curves of error against signal strength. At s = 0.5 and forget error 0.5: " + "; ".join(parts) + "."
+    shown = "Curves of error against signal strength. At s = 0.5 and forget error 0.5"
+    return alt_text(shown, rows, "pretrained {pretrain}, {rule}: {test_error:.3f}")

@@ -5,12 +5,13 @@ from typing import Any
 import pandas as pd
 
 from figures.catalogue import figure
-from figures.drawing.drawing import Drawing, empty_figure
-from figures.drawing.panels import outside_legend, panel_grid, spread_note
+from figures.drawing.drawing import Drawing, NotRun
+from figures.drawing.panels import label_panels, outside_legend, panel_grid, points, spread_note
 from figures.drawing.style import WIDE, Theme
 from figures.tables.names import rule_label
 from figures.tables.records import Records
-from figures.tables.theory import claim_command, claim_records
+from figures.tables.texts import alt_text
+from figures.tables.theory import claim_records
 from repro.statistics.effects import Table
 
 CLAIM = "tug-of-war"
@@ -22,39 +23,35 @@ ALONG = 0.7  # alpha of the curves over epochs
 
 
 @figure("fig-theory-tow", place=200, shows="ToW in theory, at each rule's best epoch and along unlearning",
-        studies=("claims",), claims=("tug-of-war",))  # fmt: skip
-def draw(records: Records, theme: Theme) -> Drawing:
+        studies=("claims",), claims=("tug-of-war",), made_by="repro theory claims tug-of-war")  # fmt: skip
+def tow_in_theory(records: Records, theme: Theme) -> Drawing:
     """Draw ToW at each rule's best epoch over alpha, and beneath, after SGD pretraining, ToW along unlearning."""
     record = claim_records(records, [CLAIM]).get(CLAIM)
     if record is None:
-        return empty_figure(f"ToW in theory: {claim_command(CLAIM)}", theme)
+        raise NotRun("ToW in theory")
     data: Table = pd.DataFrame(record.result["rows"])
     befores, strengths = list(data["pretrain"].unique()), sorted(data["signal_strength"].unique())
     figure, axes = panel_grid(len(befores) + 1, len(strengths), width=WIDE, height=1.6 * (len(befores) + 1) + 0.9,
                               sharey=True)  # fmt: skip
     for row, before in zip(axes, befores, strict=False):
-        row[0].set_ylabel(f"ToW, pretrained\n{rule_label(str(before))}")
         for panel, s in zip(row, strengths, strict=True):
             _best(panel, data[(data["pretrain"] == before) & (data["signal_strength"] == s)], theme)
-    axes[-1, 0].set_ylabel(f"ToW, pretrained SGD\nα = {ALONG:g}")
+    along = data[(data["pretrain"] == "sgd") & (data["alpha"] == ALONG)]
     for panel, s in zip(axes[-1], strengths, strict=True):
-        _along(
-            panel, data[(data["pretrain"] == "sgd") & (data["signal_strength"] == s) & (data["alpha"] == ALONG)], theme
-        )
-        panel.set_xlabel("epoch of unlearning")
-    for panel, s in zip(axes[0], strengths, strict=True):
-        panel.set_title(f"$s$ = {s:g}")
+        _curves_along(panel, along[along["signal_strength"] == s], theme)
+    names = [*(f"ToW, pretrained\n{rule_label(before)}" for before in befores), f"ToW, pretrained SGD\nα = {ALONG:g}"]
+    label_panels(axes, titles=[f"$s$ = {s:g}" for s in strengths], rows=names, x="epoch of unlearning")
     axes[0, 0].set_ylim(-0.03, 1.08)
     outside_legend(figure, axes[0, 0], columns=4, head=spread_note(record.result["seeds"]))
     return Drawing(data.drop(columns=["epochs", "curve"]), _caption(record.result["seeds"]), _alt(data), (record,), (),
                    figure)  # fmt: skip
 
 
-def _best(axes: Any, cells: Table, theme: Theme) -> None:
-    alphas = sorted(cells["alpha"].unique())
-    rule_marks(axes, cells, "alpha", "tow", theme, spread=0.12, markersize=3.6)
+def _best(axes: Any, rows: Table, theme: Theme) -> None:
+    alphas = sorted(rows["alpha"].unique())
+    rule_marks(axes, rows, "alpha", "tow", theme, spread=0.12, markersize=3.6)
     for place, alpha in enumerate(alphas):
-        level = cells["untouched"][cells["alpha"] == alpha].mean()
+        level = rows["untouched"][rows["alpha"] == alpha].mean()
         axes.plot([place - 0.42, place + 0.42], [level, level], color=theme.ink, linestyle=":", linewidth=0.9,
                   label="do nothing" if place == 0 else None)  # fmt: skip
     axes.set_xticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
@@ -68,13 +65,12 @@ def rule_marks(axes: Any, rows: Table, x: str, value: str, theme: Theme, *, spre
         family, fill = LOOKS[rule]
         marks = rows[rows["rule"] == rule].sort_values(x)
         at = [places.index(one) + spread * (order - (len(rules) - 1) / 2) for one in marks[x]]
-        gap = [marks[value] - marks[f"{value}_low"], marks[f"{value}_high"] - marks[value]]
-        axes.errorbar(at, marks[value], gap, **(theme.lines(family) | {"fillstyle": fill, "linestyle": "none"}),
-                      markersize=markersize, elinewidth=0.9, label=rule)  # fmt: skip
+        points(axes, at, marks, value, **theme.lines(family), fillstyle=fill, markersize=markersize, capsize=0,
+               label=rule)  # fmt: skip
 
 
-def _along(axes: Any, cells: Table, theme: Theme) -> None:
-    for row in cells.to_dict("records"):
+def _curves_along(axes: Any, rows: Table, theme: Theme) -> None:
+    for row in rows.to_dict("records"):
         family, fill = LOOKS[row["rule"]]
         width = 1.2 if fill == "full" else 0.7
         axes.plot(row["epochs"], row["curve"], **(theme.lines(family) | {"marker": "", "linewidth": width}))
@@ -92,5 +88,5 @@ def _caption(seeds: int) -> str:
 
 def _alt(data: Table) -> str:
     rows = data[(data["signal_strength"] == 0.5) & (data["alpha"] == ALONG)]
-    parts = [f"{row.rule} from {row.pretrain}: {row.tow:.3f}" for row in rows.itertuples()]
-    return f"Marks with error bars, ToW at the best epoch. At s = 0.5 and alpha = {ALONG:g}: " + "; ".join(parts) + "."
+    shown = f"Marks with error bars, ToW at the best epoch. At s = 0.5 and alpha = {ALONG:g}"
+    return alt_text(shown, rows, "{rule} from {pretrain}: {tow:.3f}")

@@ -42,7 +42,7 @@ class Beside:
 
     VERSION: ClassVar[int] = 2  # that of `theory.config.TheoryConfig`, which is not loaded to name a record
 
-    network: str = setting("", "the network's setting without its seeds, as `figures.tables.beside.setting_of` says it")
+    network: str = setting("", "digest of the network's setting without its seeds (`setting_of`)")
     seeds: int = setting(SEEDS, "independent seeds of the theory", low=2)
 
 
@@ -62,7 +62,7 @@ def compare(study: STUDY = "", store: StoreOption = DEFAULT_STORE, json: JsonOpt
     If the theory of your networks is missing, it is simulated and stored.
     """
     from figures.catalogue import FIGURES
-    from figures.tables.beside import networks
+    from figures.tables.matched_theory import networks
 
     studies = studies_in(store, [study] if study else ())
     if study and not networks(studies.of("signal-noise")):
@@ -83,7 +83,7 @@ def compare(study: STUDY = "", store: StoreOption = DEFAULT_STORE, json: JsonOpt
 
 
 def _show(records: "Records", *, as_json: bool) -> None:
-    from figures.tables.beside import agreement, agreement_row, share_within, unpaired
+    from figures.tables.matched_theory import agreement, agreement_row, share_within, without_theory
 
     table = agreement(records)
     rows = [agreement_row(row) for _, row in table.iterrows()]
@@ -92,15 +92,15 @@ def _show(records: "Records", *, as_json: bool) -> None:
         return
     if rows:
         say(share_within(table))
-    for name, missing in unpaired(records).items():
+    for name, missing in without_theory(records).items():
         say(f"not a pair: {name}: the theory has no {', no '.join(missing)}")
 
 
 def _bring_theory(name: str, studies: "Studies", store: Store) -> None:
     """Simulate the matched theory that networks of a study in the store lack; load nothing where none does."""
-    from figures.tables.beside import lacking_settings
-    from figures.tables.ladder import lacking_twins
+    from figures.tables.matched_theory import lacking_settings
     from figures.tables.records import Records
+    from figures.tables.steps_away import lacking_matched_theory
 
     records, made = studies.of(name), list[Record]()
     if settings := lacking_settings(records, EXPRESSES):
@@ -108,7 +108,7 @@ def _bring_theory(name: str, studies: "Studies", store: Store) -> None:
         jobs = track(list(settings.items()), "theory at the networks' settings")
         made += [_at_setting(key, run, store) for key, run in jobs]
     # The theory on a network's data comes after the theory at its setting.
-    if pairs := lacking_twins(Records([*made, *records.all], study=name)):
+    if pairs := lacking_matched_theory(Records([*made, *records.all], study=name)):
         store.ensure_writable()
         from empirical.runs.resources import Resources
         from empirical.settings.run_config import Runtime

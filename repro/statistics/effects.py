@@ -21,8 +21,8 @@ from repro.base.settings import reject
 # A pandas DataFrame or Series: what pandas declares for indexing is a union that no caller could use without a cast.
 Table = Any
 
-FEWEST = 3  # seeds: a cell of fewer has no vote, in any claim
-CELL = ("setting", "forget_set", "contrast")
+FEWEST = 3  # seeds: a comparison of fewer has no vote, in any claim
+COMPARISON = ("setting", "forget_set", "contrast")
 PAIRED = ("setting", "forget_set", "seed", "original", "reference")
 NO_UNLEARNING, NOT_CHOSEN = "did not unlearn here", "nobody chose its strength"
 
@@ -43,10 +43,10 @@ def paired_effects(runs: Table, value: str, *, base: str = "sgd", vote: str = ""
         vote: the column that `untouched` is of, where it is not `value`; runs without it have no row.
 
     Returns:
-        A row a pair: `CELL`, of which the contrast is the other rule; `seed`, `value`, and `block`, the original, for
-        settings that share it may err together. Where the optional columns are there: `gain` and `base_gain`, how far
-        each run is above its original; `seconds`, what one more seed of this row costs. The seconds of a shared run or
-        model are split among the rows that share it.
+        A row a pair: `COMPARISON`, of which the contrast is the other rule; `seed`, `value`, and `block`, the original,
+        for settings that share it may err together. Where the optional columns are there: `gain` and `base_gain`, how
+        far each run is above its original; `seconds`, what one more seed of this row costs. The seconds of a shared run
+        or model are split among the rows that share it.
 
     Raises:
         ConfigError: when a column is missing, a run has two partners, or a model has two sets of weights.
@@ -83,19 +83,20 @@ def paired_effects(runs: Table, value: str, *, base: str = "sgd", vote: str = ""
 
 
 def with_votes(effects: Table, unchosen: Collection[str] = ()) -> Table:
-    """Return effects with a column `no_vote`: why a cell does not count, "" where it counts.
+    """Return effects with a column `no_vote`: why a comparison does not count, "" where it counts.
 
-    The rule is fixed beforehand. A cell did not unlearn where neither of its two runs is on average above the original
-    model by more than one noise floor. A cell in which only one of the two unlearned stays: that is a difference.
+    The rule is fixed beforehand. A comparison did not unlearn where neither of its two runs is on average above the
+    original model by more than one noise floor. A comparison in which only one of the two unlearned stays: that is a
+    difference.
 
     Args:
-        effects: rows of `paired_effects` with `gain` and `base_gain`, and a column `floor`, the noise floor of the cell
-            in ToW; NaN lets it vote.
+        effects: rows of `paired_effects` with `gain` and `base_gain`, and a column `floor`, the noise floor of the
+            comparison in ToW; NaN lets it vote.
         unchosen: settings whose methods have a strength that nobody chose.
     """
-    _require(effects, (*CELL, "gain", "base_gain", "floor"))
-    cells = effects.groupby(list(CELL))
-    best = np.maximum(cells["gain"].transform("mean"), cells["base_gain"].transform("mean"))
+    _require(effects, (*COMPARISON, "gain", "base_gain", "floor"))
+    comparisons = effects.groupby(list(COMPARISON))
+    best = np.maximum(comparisons["gain"].transform("mean"), comparisons["base_gain"].transform("mean"))
     reason = np.where(best <= effects["floor"].astype(float), NO_UNLEARNING, "")
     return effects.assign(no_vote=np.where(effects["setting"].isin(list(unchosen)), NOT_CHOSEN, reason))
 
@@ -113,7 +114,7 @@ class Settings(NamedTuple):
         values: the effects, `(K,)`.
         covariance: of their errors over seeds, `(K, K)`; its diagonal are squared standard errors.
         freedom: degrees of freedom of each, `(K,)`.
-        seeds: the fewest training seeds of a cell of each setting, `(K,)`.
+        seeds: the fewest training seeds of a comparison of each setting, `(K,)`.
         seconds: core-seconds that one more seed of each costs, `(K,)`; NaN where the runs do not say.
     """
 
@@ -126,39 +127,42 @@ class Settings(NamedTuple):
 
 
 def combine_seeds(effects: Table) -> Settings:
-    """Return the effect of each setting: the mean over its cells of the cells' own means over seeds.
+    """Return the effect of each setting: the mean over its comparisons of the comparisons' own means over seeds.
 
-    A cell is a setting, forget set and contrast. Two cells a and b that share blocks (originals of the same seed, and
-    with them the base run) err together:
+    A comparison is a setting, forget set and contrast. Two comparisons a and b that share blocks (originals of the same
+    seed, and with them the base run) err together:
 
         Cov(m_a, m_b) = n_ab g_ab / (n_a n_b),
 
     where `g_ab` is the sample covariance over the `n_ab` blocks that both have, and `n_a` counts the blocks of a. Means
-    over contrasts, and over forget sets where there are several, carry this covariance. Cells of fewer than `FEWEST`
-    seeds are left out, and so are settings that lack one of the forget sets.
+    over contrasts, and over forget sets where there are several, carry this covariance. Comparisons of fewer than
+    `FEWEST` seeds are left out, and so are settings that lack one of the forget sets.
 
     Args:
-        effects: rows of `paired_effects`: `CELL`, `block`, `value`. Values of one cell and block are averaged first.
+        effects: rows of `paired_effects`: `COMPARISON`, `block`, `value`. Values of one comparison and block are
+            averaged first.
     """
-    _require(effects, (*CELL, "block", "value"))
-    cells: Table = effects.groupby([*CELL, "block"])["value"].mean().unstack("block")
-    cells = cells[cells.notna().sum(axis=1) >= FEWEST]
-    places: Table = cells.index.to_frame(index=False)
+    _require(effects, (*COMPARISON, "block", "value"))
+    comparisons: Table = effects.groupby([*COMPARISON, "block"])["value"].mean().unstack("block")
+    comparisons = comparisons[comparisons.notna().sum(axis=1) >= FEWEST]
+    places: Table = comparisons.index.to_frame(index=False)
     sets = places["forget_set"].nunique()
     complete = places.groupby("setting")["forget_set"].transform("nunique") == sets
-    cells, places = cells[complete.to_numpy()], places[complete]
+    comparisons, places = comparisons[complete.to_numpy()], places[complete]
     names = tuple(sorted(places["setting"].unique()))
-    # Each cell's weight in its setting, (settings, cells): contrasts count alike in a forget set, forget sets alike.
+    # Each comparison's weight in its setting, (settings, comparisons): contrasts count alike, and so do forget sets.
     own = places["setting"].to_numpy() == np.array(names, dtype=object)[:, None]
     weights = own / places.groupby(["setting", "forget_set"])["contrast"].transform("size").to_numpy() / max(sets, 1)
-    known = cells.notna().to_numpy().astype(int)
+    known = comparisons.notna().to_numpy().astype(int)
     counts = known.sum(axis=1)
-    errors = cells.T.cov(min_periods=2).fillna(0.0).to_numpy() * (known @ known.T) / np.outer(counts, counts)
+    errors = comparisons.T.cov(min_periods=2).fillna(0.0).to_numpy() * (known @ known.T) / np.outer(counts, counts)
     fewest = np.array([counts[mine].min() for mine in own], dtype=int)
-    costs = effects.groupby(list(CELL))["seconds"].mean().reindex(cells.index) if "seconds" in effects else np.nan
+    costs: Any = np.nan
+    if "seconds" in effects:
+        costs = effects.groupby(list(COMPARISON))["seconds"].mean().reindex(comparisons.index)
     return Settings(
         names,
-        weights @ cells.mean(axis=1).to_numpy(float),
+        weights @ comparisons.mean(axis=1).to_numpy(float),
         weights @ errors @ weights.T,
         fewest - 1.0,
         fewest,
@@ -263,17 +267,17 @@ def pool(settings: Settings) -> Pooled:
 
         V = s^2 / K + max(0, c),    f = V^2 / ((s^2 / K)^2 / (K - 1) + c^2 / f_seed)
 
-    `s^2` is the sample variance of the K effects, `c` the mean covariance of two of them. With balanced cells it is
-    `(MS_setting + max(0, MS_seed - MS_rest)) / (K n)` of the crossed two-way table. Where settings share no original,
-    `c = 0`: the Hartung-Knapp interval with equal weights. Weights by each setting's variance lose coverage, for three
-    seeds do not tell a variance. One setting alone has the interval of its seeds.
+    `s^2` is the sample variance of the K effects, `c` the mean covariance of two of them. With balanced comparisons it
+    is `(MS_setting + max(0, MS_seed - MS_rest)) / (K n)` of the crossed two-way table. Where settings share no
+    original, `c = 0`: the Hartung-Knapp interval with equal weights. Weights by each setting's variance lose coverage,
+    for three seeds do not tell a variance. One setting alone has the interval of its seeds.
 
     Raises:
         ConfigError: when there is no setting.
     """  # fmt: skip
     count = len(settings.names)
     if not count:
-        raise reject("settings", 0, f"at least 1, with {FEWEST} seeds a cell")
+        raise reject("settings", 0, f"at least 1, with {FEWEST} seeds a comparison")
     value, freedom = float(settings.values.mean()), float(settings.freedom.mean())
     if count == 1:
         return Pooled(settings, value, 0.0, float(settings.covariance[0, 0]), freedom)

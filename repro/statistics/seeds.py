@@ -126,7 +126,7 @@ def over_settings(differences: Table, keys: Sequence[str]) -> dict[str, float]:
 def by_seed(differences: Table, keys: Sequence[str], *, setting: Sequence[str] = SETTING) -> Table:
     """Return the mean over settings that `keys` do not tell apart, by training seed: `keys`, `seed` and `difference`.
 
-    `setting` names the columns that tell one setting from another, those of `keys` beside them.
+    `setting` names the columns that tell one setting from another, in addition to `keys`.
 
     The mean is that of every setting's own mean `m_c` over its seeds. What it scatters by is told by the seeds `s` that
     all of these settings have: a row is `mean_c m_c + r_s`, where `r_s = mean_c d_cs` less its mean over these seeds. A

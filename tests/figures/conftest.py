@@ -15,7 +15,7 @@ from figures.catalogue import FIGURES
 from figures.drawing.drawing import Drawing
 from figures.drawing.files import draw, drawing_of
 from figures.drawing.style import Theme
-from figures.tables.beside import setting_of
+from figures.tables.matched_theory import setting_of
 from figures.tables.records import Records, Studies
 from repro.records.identity import digest
 from repro.records.lists import RunList

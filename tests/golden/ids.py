@@ -20,7 +20,7 @@ from empirical.runs.unlearning import build_method
 from empirical.settings.keys import EvaluationKey, again_key, original_id, retrain_key, unlearn_key
 from empirical.settings.run_config import MemorizationConfig, RunConfig, config_for
 from empirical.studies.measure import pool_runs
-from figures.tables.beside import setting_of
+from figures.tables.matched_theory import setting_of
 from repro.base.settings import build
 from repro.commands.compare import Beside, Twin
 from repro.records.identity import digest, run_id

@@ -410,7 +410,7 @@ BUGS = [
         result_as(lambda runs: [one for one in runs if one.config["seed"] > 0]), "tab-neggrad"),
     Bug("figures.networks.klom:ulira_table", "one pool is left out", first_as(lambda pools: pools[1:]), "tab-ulira"),
     Bug("figures.theory.regimes:ACTIVE", "another share of active neurons", instead(0.5), "fig-theory-drive"),
-    Bug("figures.networks.draws:over_draws", "seeds instead of draws",
+    Bug("figures.networks.variations:over_draws", "seeds instead of draws",
         lambda real: lambda table: real(table.assign(forget_seed=table["forget_seed"].max())), "tab-draws"),
     # commands
     Bug("repro.base.errors:ConfigError.exit_code", "bad input ends like an unknown error", instead(1),

@@ -9,9 +9,9 @@ import pytest
 from empirical.runs.resources import Resources
 from empirical.runs.run import run
 from empirical.settings.run_config import RunConfig, Runtime
-from figures.tables.beside import pairs, setting_of
-from figures.tables.ladder import ladder_table
+from figures.tables.matched_theory import pairs, setting_of
 from figures.tables.records import Records, Studies
+from figures.tables.steps_away import step_table
 from repro.base.errors import ConfigError
 from repro.commands import compare as command
 from repro.commands.cli import app
@@ -66,17 +66,17 @@ def test_the_theory_is_brought_once_and_never_again(store: Path, monkeypatch: py
 
 
 def test_twins_lie_on_their_networks_and_steps_on_the_twin_of_their_draw(store: Path) -> None:
-    from figures.tables.beside import curves, network_value, twins
-    from figures.tables.ladder import ladder_runs
+    from figures.tables.matched_theory import curves, matched_theory, network_value
+    from figures.tables.steps_away import step_runs
 
     compared(store, "--json")
     records = Records(Store(store).records())
     for one, _ in pairs(records):
-        exact = curves(twins(records)[one.run_id])
+        exact = curves(matched_theory(records)[one.run_id])
         for stage, column in (("before", 0), ("after", -1)):
             assert network_value(one, stage, "kappa") == pytest.approx(exact["kappa"][0, column], abs=1e-5)
             assert network_value(one, stage, "zeta_forget") == pytest.approx(exact["zeta_forget"][0, column], abs=1e-5)
-    table = ladder_table(ladder_runs(records))
+    table = step_table(step_runs(records))
     assert sorted(zip(table["step"], table["seed"], strict=True)) == [
         ("bias", 1), ("bias", 2), ("the theory's network", 0), ("the theory's network", 1)]  # fmt: skip
 
@@ -86,7 +86,7 @@ def test_every_point_has_its_z_and_what_is_no_pair_is_named(store: Path, capsys:
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["s", "training", "pretrain", "unlearn", "quantity", "network", "theory", "z", "within",
                                 "95", "%", "twin", "gap"]  # fmt: skip
-    assert any(line.startswith("within 95 %: ") for line in lines)
+    assert any(" points lie within 95 % (" in line for line in lines)
     assert any("not a pair: patch-cnn-bias" in line and "no model = patch-cnn-bias" in line for line in lines)
     assert any("fig-theory-twin.png" in line for line in lines)
     compared(store, "--json")

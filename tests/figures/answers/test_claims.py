@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from figures.answers import wishes
-from figures.answers.answers import CLAIMS, Answered, assess, ladder, tally, twice_trained
+from figures.answers.answers import CLAIMS, Answered, assess, tally, tow_steps, twice_trained
 from figures.answers.found import NOT_RUN, Template, found
 from figures.answers.networks import collapse_alpha, sam_pretrains_better, sam_unlearns_better, sgd_collapses_first
-from figures.answers.runs import differences, run_table
+from figures.answers.runs import rule_effects, run_table
 from figures.tables.records import Given, Records, Studies
 from repro.records.record import Record
 from repro.records.store import Store
@@ -80,7 +80,7 @@ def test_a_run_that_diverged_counts_as_0_beside_the_models_of_its_seed(
 ) -> None:
     runs = [one for one in study({"high": 0.05}) if one.config["rule"] == "sgd"]
     lost = [run(rule="asam-1.0", difficulty="high", seed=seed, pretrain="sgd", status="diverged") for seed in range(3)]
-    pairs = differences(run_table(records_of([*runs, *lost])), "tow", ["asam-1.0"])
+    pairs = rule_effects(run_table(records_of([*runs, *lost])), "tow", ["asam-1.0"])
     assert sorted(pairs["value"]) == pytest.approx(sorted(-0.8 - wiggle for wiggle in WIGGLE))
 
 
@@ -146,7 +146,7 @@ def test_what_is_open_is_told_with_what_would_decide_it() -> None:
     assert (said.word, said.sure.partition(",")[0]) == (OPEN, "not known")
     rows["seconds"] = 3600.0
     said = found(answer(rows), rows, say)
-    (line,) = (line for line in said.beyond if "a decision needs" in line)
+    (line,) = (line for line in said.beyond if "an answer needs" in line)
     assert line.endswith("core-hours.")  # in the sentence beside it and where the answer says how sure it is
     assert said.sure.removeprefix("not known, hardest needs ") == line.removesuffix(".").partition(" needs ")[2]
 
@@ -194,7 +194,7 @@ def test_without_records_every_claim_and_wish_says_so(records_of: Of) -> None:
     assert {one.found.word for one in assess(nothing)} == {NOT_RUN}
     assert {wish.answer(nothing) for wish in wishes.WISHES.values()} == {NOT_RUN}
     assert tally(assess(nothing)) == f"{len(CLAIMS)} not run"
-    assert ladder(nothing) == {}
+    assert tow_steps(nothing) == {}
 
 
 def test_a_store_with_some_of_the_numbers_is_answered_as_far_as_it_goes(golden: Store) -> None:
@@ -209,7 +209,7 @@ def test_the_committed_entanglement_disagrees_by_measure(committed: Studies, ass
     """E_Wp is lower in every seed; E_Var within classes is higher in every seed after SGD."""
     said = {one.claim.name: one.found for one in assessed}["5b"]
     rows = run_table(committed.of("cifar10"))
-    signs = {name: set(np.sign(differences(rows[rows["pretrain"] == "sgd"], name, ["sam-0.1", "asam-1.0"])["value"]))
+    signs = {name: set(np.sign(rule_effects(rows[rows["pretrain"] == "sgd"], name, ["sam-0.1", "asam-1.0"])["value"]))
              for name in ("entanglement_wp", "entanglement_var_class_scaled")}  # fmt: skip
     assert signs == {"entanglement_wp": {-1.0}, "entanglement_var_class_scaled": {1.0}}
     assert said.word == ONLY_WHERE

@@ -30,7 +30,7 @@ def said_of(store: Store, *parts: dict[str, Any], without: str = "") -> Found:
 def test_what_lies_beyond_the_hypothesis_has_no_vote(store: Store) -> None:
     said = said_of(store, ROW, ROW | {"part": "saturated", "side": -1, "inside": False})
     assert said.word == YES
-    assert "Beyond the hypothesis it holds in 0 of 1 cases." in said.beyond
+    assert "Beyond the hypothesis it holds in 0 of 1 settings." in said.beyond
     assert said.sentences[-1] == "Exponent: 2 [1.9, 2.1]."
 
 

@@ -16,16 +16,15 @@ from figures.catalogue import FIGURES, find
 from figures.drawing.drawing import Drawing
 from figures.drawing.files import latex, markdown
 from figures.drawing.style import Theme
-from figures.networks.choice import draw as draw_choice
-from figures.networks.draws import draw as draw_draws
-from figures.networks.draws import draw_ablations
 from figures.networks.landscape import basin_ratio, curvature
-from figures.networks.pareto import draw as draw_pareto
-from figures.networks.published import draw as draw_published
-from figures.networks.strips import draw_accuracies, draw_tow
-from figures.networks.sweeps import TOW, draw_mask
-from figures.networks.tow_tables import draw_neggrad
+from figures.networks.pareto import quality_against_cost
+from figures.networks.published import comparison_with_paper
+from figures.networks.search import learning_rate_search
+from figures.networks.strips import accuracies, tow_by_setting
+from figures.networks.sweeps import TOW, tow_over_mask_cutoff
+from figures.networks.tow_tables import neggrad_tow
 from figures.networks.trajectories import matched_table
+from figures.networks.variations import tow_by_change, tow_by_forget_set
 from figures.tables.names import order
 from figures.tables.records import Records
 from figures.tables.runs import unlearn_table
@@ -45,7 +44,7 @@ def test_a_cell_is_beside_the_models_of_its_own_pretraining_rule(run: Make, reco
     found = [run(pretrain=pretrain, seed=seed, number={"tow": 0.5, "parents": {"forget_set": "F"}} | {
                 f"{role}{name}": level + 0.1 * (role == "") for role in ("", "retrained_") for name in ACCURACIES})
              for pretrain, level in levels.items() for seed in range(2)]  # fmt: skip
-    drawn = draw_accuracies(records_of(found), Theme())
+    drawn = accuracies(records_of(found), Theme())
     segments = [one for panel in panels(drawn) for marks in panel.collections if hasattr(marks, "get_segments")
                 for one in marks.get_segments() if one[0][0] < one[1][0]]  # fmt: skip
     ends = {float(one[0][1]): (one[0][0], one[1][0]) for one in segments}
@@ -54,7 +53,7 @@ def test_a_cell_is_beside_the_models_of_its_own_pretraining_rule(run: Make, reco
     assert end <= start
 
 
-@pytest.mark.parametrize(("draw", "silent"), [(draw_tow, 1), (draw_accuracies, 0)])
+@pytest.mark.parametrize(("draw", "silent"), [(tow_by_setting, 1), (accuracies, 0)])
 def test_a_forget_set_without_runs_after_a_pretraining_rule_says_so(runs: Of, draw: Any, silent: int) -> None:
     """After SAM only the high set was run: an empty panel says "not run", and no panel has room for what was not."""
     numbers = {name: [0.5, 0.6] for name in ("tow", *ACCURACIES)}
@@ -70,7 +69,7 @@ def test_a_retrained_model_is_no_method_where_it_is_what_others_are_held_against
     numbers |= {"parents": {"forget_set": "F"}}
     found = [run(method=method, pretrain=pretrain, seed=seed, number=numbers)
              for method in ("neggrad", "retrain") for pretrain in ("sgd", "sam-0.1") for seed in range(2)]  # fmt: skip
-    data = draw_tow(records_of(found), Theme()).data
+    data = tow_by_setting(records_of(found), Theme()).data
     kept = data[data["method"] == "retrain"][["pretrain", "metric"]]
     assert kept.to_numpy().tolist() == [["sam-0.1", "tow"]]  # retrained by SGD, beside models retrained by SAM
 
@@ -81,10 +80,10 @@ def test_a_cell_whose_interval_reaches_the_floor_is_as_good_as_retraining(run: M
                                                            "parents": {"forget_set": "F"}})
              for rule, values in (("sgd", (0.5, 0.51, 0.52)), ("sam-0.1", (0.83, 0.85, 0.87)))
              for seed, value in enumerate(values)]  # fmt: skip
-    data = draw_tow(records_of(found), Theme()).data.set_index("rule")
+    data = tow_by_setting(records_of(found), Theme()).data.set_index("rule")
     # Floor 0.867 -+ 0.047: SAM's interval ends at 0.90, SGD's at 0.53.
     assert data["as_good_as_retraining"].to_dict() == {"sgd": False, "sam-0.1": True}
-    text = markdown(draw_neggrad(records_of(found), Theme()).display)
+    text = markdown(neggrad_tow(records_of(found), Theme()).display)
     assert "| NegGrad | SGD | SAM 0.1 | 85.00 ± 2.00 (3) † |" in text
     assert "| 86.7 ± 4.7 / 86.7 ± 4.7 |" in text
 
@@ -92,7 +91,7 @@ def test_a_cell_whose_interval_reaches_the_floor_is_as_good_as_retraining(run: M
 def test_at_most_five_rules_are_drawn_and_the_rest_are_named(run: Make, records_of: Of) -> None:
     rules = ["sgd", "sam-0.1", "sam-0.2", "asam-1.0", "minmax-asam-1.0", "retain-sam-0.1"]
     found = [run(rule=rule, seed=seed, number={"tow": 0.5}) for rule in rules for seed in range(2)]
-    drawn = draw_tow(records_of(found), Theme())
+    drawn = tow_by_setting(records_of(found), Theme())
     assert set(drawn.data["rule"]) == set(rules) - {"sam-0.2"}
     assert "Rules in the tables only: SAM 0.2." in drawn.caption
 
@@ -125,7 +124,7 @@ def test_the_retrained_model_is_the_star_of_the_costs_and_no_method(run: Make, r
     number = {"tow": 0.8, "original_tow": 0.5, "seconds_unlearn": 1.0, "seconds_retrain": 10.0,
               "gradient_evaluations": 20, "retrain_gradient_evaluations": 100}  # fmt: skip
     found = [run(method=method, seed=seed, number=number) for method in ("neggrad", "retrain") for seed in range(3)]
-    data = draw_pareto(records_of(found), Theme("light")).data
+    data = quality_against_cost(records_of(found), Theme("light")).data
     assert data["method"].tolist() == ["neggrad", "neggrad"]
     assert data.set_index("cost")["ratio"].to_dict() == pytest.approx({"time": 0.1, "gradients": 0.2})
 
@@ -147,7 +146,7 @@ def test_every_draw_of_the_forget_set_has_a_column_and_both_deviations_stand_bes
            ("sam-1", 0): [0.6, 0.64, 0.68], ("sam-1", 1): [0.8], ("sam-1", 2): [0.7]}  # fmt: skip
     made = [run(rule=rule, forget_seed=one, seed=seed, number={"tow": value, "original_tow": 0.1 * one + 0.01 * seed})
             for (rule, one), values in tow.items() for seed, value in enumerate(values)]  # fmt: skip
-    drawn = draw_draws(records_of(made), Theme())
+    drawn = tow_by_forget_set(records_of(made), Theme())
     assert markdown(drawn.display).splitlines()[2:] == [
         "| SGD | low | do nothing | 0.0 | 10.0 | 20.0 | 10.0 ± 10.0 (3) | 1.0 ± 1.0 (3) |",
         "| SGD | low | SGD | 50.0 | 60.0 | 70.0 | 60.0 ± 10.0 (3) | 52.0 ± 2.0 (3) |",
@@ -177,7 +176,7 @@ def test_a_changed_setting_stands_beside_the_same_cells_of_the_study_with_a_floo
     plain.append(cell(0.97, augment="none", **pair))
 
     def drawn_of(usual: list[Record]) -> Drawing:
-        return draw_ablations(Records(parts=[Records(usual, study="s"), Records(plain, study="t")]), Theme())
+        return tow_by_change(Records(parts=[Records(usual, study="s"), Records(plain, study="t")]), Theme())
 
     drawn = drawn_of(study)
     floor = 100 * (1 - 0.1) ** 3
@@ -199,7 +198,7 @@ def test_what_the_runs_say_of_the_search_for_their_rate_is_the_table(run: Make, 
             for pretrain, word, curve in (("sam-0.1", nothing, [[0.1, 0.5], [0.2, 0.7], [0.3, 0.6]]),
                                           ("sgd", "edge", [[0.1, 0.8], [0.3, None]]))]  # fmt: skip
     given = run(rule="sam-0.1", number={"tow": 0.5})  # a rate that nobody searched for
-    drawn = draw_choice(records_of([*said, given]), Theme())
+    drawn = learning_rate_search(records_of([*said, given]), Theme())
     searched = drawn.data[drawn.data["pretrain"] == "sam-0.1"]
     assert searched.set_index("candidate")["chosen"].to_dict() == {0.1: True, 0.2: False, 0.3: False}
     text = markdown(drawn.display)
@@ -207,7 +206,7 @@ def test_what_the_runs_say_of_the_search_for_their_rate_is_the_table(run: Make, 
     assert "| low | SGD | edge | 49.00 | 80.00 * | — | diverged |" in text
     assert "training seed 9, 101, which the study does not use" in drawn.caption
     assert "1 of 2 winners stand on an edge." in drawn.caption
-    assert draw_choice(records_of([given]), Theme()).missing
+    assert learning_rate_search(records_of([given]), Theme()).missing
 
 
 def test_differences_from_sgd_stand_per_method_and_forget_set_with_their_intervals(drawing: Draw) -> None:
@@ -232,7 +231,7 @@ def test_both_polarities_of_the_mask_keep_their_own_look(run: Make, records_of: 
     cutoffs = {"": (0.1, 0.2, 0.3), "mask_polarity=low": (0.4, 0.5, 0.6)}
     found = [run(rule="minmax-sam-0.1", switches=switches, mask_fraction=cutoff, number=dict.fromkeys(TOW, cutoff))
              for switches, values in cutoffs.items() for cutoff in values]  # fmt: skip
-    tow = draw_mask(records_of(found), Theme()).data.query("metric == 'tow'")
+    tow = tow_over_mask_cutoff(records_of(found), Theme()).data.query("metric == 'tow'")
     swept = {rule: sorted(rows["mask_fraction"]) for rule, rows in tow.groupby("rule")}
     assert swept == {"minmax": [0.1, 0.2, 0.3], "sgd": [0.4, 0.5, 0.6]}
 
@@ -253,11 +252,11 @@ def test_a_mean_over_forget_sets_is_of_cells_and_seeds_that_have_all_of_them(run
     part = [run(difficulty="low", seed=seed, number={"tow": 0.98}) for seed in (3, 4)]
     easy = [run(difficulty="low", rule="sam-0.1", seed=seed, number={"tow": 0.98}) for seed in range(3)]
     records = records_of([*whole, *part, *easy])
-    shown = draw_neggrad(records, Theme()).display
+    shown = neggrad_tow(records, Theme()).display
     assert shown is not None
     means = shown.set_index("unlearn")["ToW mean"].to_dict()
     assert (means["SGD"], means["SAM 0.1"]) == ("89.33 ± 0.00 (3)", "—")
-    ours = draw_published(records, Theme()).data.query("source == 'ours, digits'")
+    ours = comparison_with_paper(records, Theme()).data.query("source == 'ours, digits'")
     mean = pytest.approx(np.mean([*levels.values()]))
     assert ours[["rule", "mean", "seeds"]].to_numpy().tolist() == [["sgd", mean, 3]]
 
@@ -268,7 +267,7 @@ def test_quality_and_cost_are_compared_on_one_forget_set_at_a_time(run: Make, re
     rows = [("neggrad", "low", 0.98, 0.96), ("neggrad", "high", 0.8, 0.4), ("scrub", "high", 0.5, 0.4)]
     found = [run(method=method, difficulty=name, seed=seed, number=cost | {"tow": tow, "original_tow": nothing})
              for method, name, tow, nothing in rows for seed in range(2)]  # fmt: skip
-    drawn = draw_pareto(records_of([*found, after]), Theme())
+    drawn = quality_against_cost(records_of([*found, after]), Theme())
     points = drawn.data.query("pretrain == 'sgd'").set_index(["method", "difficulty"])["mean"].to_dict()
     assert points == {(method, name): pytest.approx(tow) for method, name, tow, _ in rows}
     assert len(drawn.data) == len(points) + 1
@@ -282,7 +281,7 @@ def test_a_run_that_diverged_pulls_the_mean_of_its_cell_down_and_is_named(run: M
     numbers = {"tow": 0.9} | {f"{name}_accuracy": 0.8 for name in ("retain", "forget", "test")}
     good = [run(rule=rule, seed=0, number=numbers) for rule in ("sgd", "sam-0.1")]
     records = records_of([*good, run(rule="sam-0.1", seed=1, status="diverged")])
-    for draw, metric, mean in ((draw_tow, "tow", 0.45), (draw_accuracies, "test_accuracy", 0.8)):
+    for draw, metric, mean in ((tow_by_setting, "tow", 0.45), (accuracies, "test_accuracy", 0.8)):
         drawn = draw(records, Theme())
         cell = drawn.data[(drawn.data["metric"] == metric) & (drawn.data["rule"] == "sam-0.1")].iloc[0]
         assert (cell["mean"], cell["diverged"]) == (pytest.approx(mean), 1)
@@ -291,9 +290,9 @@ def test_a_run_that_diverged_pulls_the_mean_of_its_cell_down_and_is_named(run: M
 
 def test_a_study_of_which_every_run_diverged_is_drawn(run: Make, records_of: Of) -> None:
     records = records_of([run(seed=seed, status="diverged") for seed in range(2)])
-    assert draw_tow(records, Theme()).data["mean"].tolist() == [0.0]
-    accuracies = draw_accuracies(records, Theme()).data
-    assert accuracies.set_index("metric")["mean"].isna().to_dict()["test_accuracy"]
+    assert tow_by_setting(records, Theme()).data["mean"].tolist() == [0.0]
+    data = accuracies(records, Theme()).data
+    assert data.set_index("metric")["mean"].isna().to_dict()["test_accuracy"]
 
 
 def test_the_forget_set_of_a_plugin_stands_behind_the_known_ones(run: Make, records_of: Of) -> None:

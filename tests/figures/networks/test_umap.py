@@ -53,7 +53,7 @@ def test_maps_of_the_published_features_come_with_the_toolkit(
     committed: Studies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(umap, "_umap", None)  # `python -m figures.networks.umap` writes them anew
-    found = umap.draw(committed.of("cifar10"), Theme())
+    found = umap.feature_maps(committed.of("cifar10"), Theme())
     assert len(found.data) > 5000
     assert found.missing == ()
 

@@ -17,16 +17,16 @@ from figures.catalogue import FIGURES
 from figures.report.plots import (
     ERRORS,
     MOST_POINTS,
-    SETTINGS,
-    cell_rows,
+    THEORY,
+    agreement_points,
     network_rows,
     plot_data,
-    points,
-    pretraining_courses,
+    pretraining_curves,
+    setting_rows,
     sweep_points,
 )
 from figures.report.report import MOST_RUNS, _card, _first, _shown_runs, packed, packed_file, picture
-from figures.tables.beside import agreement
+from figures.tables.matched_theory import agreement
 from figures.tables.records import Records, Studies
 from repro.records.published import PublishedStudy
 from repro.records.record import Record
@@ -78,7 +78,7 @@ def test_a_newcomer_is_told_what_ran_here_and_what_is_published(
     cells, runs = len(golden.records("theory")), len(golden.records("unlearn"))
     assert cells != runs
     own = summary(studies_in(golden), tmp_path / "page")[0]
-    assert own == f"Ran here: {cells} theory settings, {runs} network runs; 0 published records beside them."
+    assert own == f"Ran here: {cells} theory settings, {runs} network runs; 0 published records with them."
     published = {record.run_id for path in PACKS for record in PublishedStudy(path).records()}
     said = f"Ran here: 0 theory settings, 0 network runs; {len(published)} published"
     assert summary(committed, tmp_path / "page")[0].startswith(said)
@@ -92,7 +92,7 @@ def test_the_numbers_of_the_plots_are_those_of_the_records(committed: Studies) -
     assert len(rows["tow"]) == len(runs)
     assert sorted(rows["tow"]) == sorted(float(f"{r.result['tow']:.5g}") for r in runs)
     cell = next(c for c in records.of("theory") if c.config["pretrain"] == "sgd")
-    course = next(c for c in pretraining_courses(records)
+    course = next(c for c in pretraining_curves(records)
                   if c["pretrain"] == "sgd" and c["signal_strength"] == cell.config["signal_strength"]
                   and c["d"] == cell.config["d"])  # fmt: skip
     arrays = cell.arrays()
@@ -100,18 +100,18 @@ def test_the_numbers_of_the_plots_are_those_of_the_records(committed: Studies) -
     assert np.allclose(course["kappa"], kappa, atol=1e-6)
     sweeps = [s for s in records.of("theory_sweep") if s.result["sweep"] in ("phase", "alpha")]
     assert len(sweep_points(records)["test_error"]) == sum(s.result["rows"] for s in sweeps)
-    assert len(points(records)) == (agreement(records)["course"] == "").sum()  # the theory's own network
+    assert len(agreement_points(records)) == (agreement(records)["course"] == "").sum()  # the theory's own network
 
 
 def test_a_seed_that_diverged_costs_neither_a_mean_nor_the_page_its_plots(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    config = dict.fromkeys(SETTINGS, 1) | {"pretrain": "sgd", "unlearn": "sgd"}
+    config = dict.fromkeys(THEORY, 1) | {"pretrain": "sgd", "unlearn": "sgd"}
     for strength, kappa in ((0.5, [[1.0, 3.0], [2.0, np.nan]]), (1.0, [[1.0, np.inf], [2.0, np.nan]])):
         arrays = {f"pretrain_trajectory_{name}": np.array(kappa) for name in ("kappa_retain", "zeta_retain")}
         arrays |= {"pretrain_trajectory_kappa_forget": np.zeros((2, 2)), "pretrain_epochs": np.array([0, 10])}
         result = {"seeds": [0, 1], "epochs": [0, 10], "final": {}}
         store.save("theory", config | {"signal_strength": strength}, result=result, arrays=arrays)
-    courses = {one["signal_strength"]: one for one in plot_data(Records(store.records()))["courses"]}
+    courses = {one["signal_strength"]: one for one in plot_data(Records(store.records()))["pretraining"]}
     assert [courses[0.5][name] for name in ("kappa", "zeta", "seeds")] == [[1.5, 3.0], [1.5, 3.0], 1]
     assert [courses[1.0][name] for name in ("kappa", "zeta", "seeds")] == [[1.5, None], [1.5, None], 0]
     assert packed(plot_data(Records(store.records())))
@@ -130,7 +130,7 @@ def test_a_mean_of_the_plots_is_one_over_seeds_and_nothing_else(
     costs = {"gradient_evaluations": 20, "retrain_gradient_evaluations": 100}
     found = [run(**one, seed=seed, metrics=["tow"] * (1 + seed), number={"tow": place + 0.1 * seed} | costs)
              for place, one in enumerate(settings) for seed in range(3)]  # fmt: skip
-    columns = cell_rows(records_of([*found, run(status="diverged")]))
+    columns = setting_rows(records_of([*found, run(status="diverged")]))
     cells = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     place = ("pretrain", "difficulty", "dataset", "alpha", "other")
     assert {tuple(one[name] for name in place): one["tow"] for one in cells} == {
@@ -140,7 +140,7 @@ def test_a_mean_of_the_plots_is_one_over_seeds_and_nothing_else(
     }  # fmt: skip
     assert {(one["seeds"], one["tow_sd"], one["cost"]) for one in cells} == {(3, 0.1, 0.2)}
     assert columns["pretrain"][0] == "sgd"
-    assert cell_rows(records_of([])) == {}
+    assert setting_rows(records_of([])) == {}
 
 
 def test_the_errors_of_a_sweep_are_numbers_or_nothing(tmp_path: Path) -> None:

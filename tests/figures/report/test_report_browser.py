@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from figures.report.plots import cell_rows
+from figures.report.plots import setting_rows
 from figures.report.report import write_report
 from figures.tables.names import rule_label
 from figures.tables.records import Records
@@ -221,7 +221,7 @@ def pick(control: Any, value: str) -> None:
 def test_a_point_of_a_plot_is_the_mean_of_the_cell_that_its_sentence_names(browser: Any, golden: Store) -> None:
     browser.refresh()
     ready(browser)
-    cells: Any = pd.DataFrame(cell_rows(Records(golden.records())))
+    cells: Any = pd.DataFrame(setting_rows(Records(golden.records())))
     by_alpha = cells.groupby(["study", "dataset", "pretrain", "difficulty", "method", "rule", "other"])["alpha"]
     wanted = {"pareto": cells[cells["cost"] > 0], "alpha": cells[by_alpha.transform("nunique") > 2]}
     told = set()

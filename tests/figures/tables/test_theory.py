@@ -8,7 +8,7 @@ from figures.tables.records import Records
 from figures.tables.theory import (
     claim_records,
     middle_strength,
-    theory_cells,
+    theory_runs,
     trajectory_summary,
     trajectory_table,
 )
@@ -40,7 +40,7 @@ def test_summaries_of_trajectories_are_those_of_their_rows_with_the_prediction_b
 
 
 def test_a_figure_shows_the_cells_of_one_setting_and_the_strength_nearest_to_a_half(golden: Store) -> None:
-    cells = theory_cells(Records(golden.records()))
+    cells = theory_runs(Records(golden.records()))
     assert len(cells) == 12
     assert {cell.config["signal_strength"] for cell in middle_strength(cells)} == {0.5}
     assert {cell.config["unlearn"] for cell in cells} == {"sgd", "sam"}

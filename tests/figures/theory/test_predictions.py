@@ -19,10 +19,10 @@ from figures.theory.predictions import (
     KEPT,
     NETWORK_RULES,
     PREDICTIONS,
-    draw,
     expected,
-    measured,
+    matched_measures,
     outcomes,
+    predictions_and_observations,
     rows,
 )
 from repro.records.published import PublishedStudy
@@ -90,7 +90,7 @@ def test_every_prediction_has_cells_in_the_study_it_names() -> None:
 
 def test_the_clock_is_learning_rate_times_epochs_until_half_is_forgotten(unlearned: Make) -> None:
     made = [unlearned(half=2, lr=0.1, epochs=3, seed=0), unlearned(half=8, lr=0.1, epochs=3, seed=1)]
-    table = measured(made).set_index("seed")
+    table = matched_measures(made).set_index("seed")
     assert table.loc[0, "clock"] == pytest.approx(math.log(0.1 * 3 * 2 / 4))
     assert table.loc[0, "kept"] == pytest.approx(0.5)
     # The other never comes halfway: its whole length is a lower bound, and there is no test accuracy to compare.
@@ -101,8 +101,8 @@ def test_the_clock_is_learning_rate_times_epochs_until_half_is_forgotten(unlearn
 def test_a_set_that_retraining_hardly_forgets_is_left_out(unlearned: Make) -> None:
     made = unlearned(half=2)
     easy = replace(made, result=made.result | {"retrained_forget_accuracy": 0.87})
-    assert len(measured([made])) == 1
-    assert len(measured([easy])) == 0
+    assert len(matched_measures([made])) == 1
+    assert len(matched_measures([easy])) == 0
 
 
 def outcomes_of(records: list[Record]) -> dict[str, dict[str, Any]]:
@@ -240,7 +240,7 @@ def test_the_command_prints_and_the_figure_draws_every_prediction(unlearned: Mak
     printed = rows(records)
     assert [row["prediction"] for row in printed] == [one.sentence for one in PREDICTIONS]
     assert {row["answer"] for row in printed} == {YES, OPEN, "not run"}
-    drawing = draw(records, Theme("light"))
+    drawing = predictions_and_observations(records, Theme("light"))
     assert len(drawing.data) == len(PREDICTIONS)
     assert drawing.figure is not None
     panel = drawing.figure.axes[[one.measure for one in PREDICTIONS].index(CLOCK)]
@@ -249,7 +249,8 @@ def test_the_command_prints_and_the_figure_draws_every_prediction(unlearned: Mak
         drawn: Any = axes
         asked = [one for one in reversed(PREDICTIONS) if one.measure == measure]
         assert [math.copysign(1, arrow.xyann[0]) for arrow in drawn.texts] == [one.sign for one in asked]
-        points = {round(float(one[0].get_ydata()[0]), 2): float(one[0].get_xdata()[0]) for one in drawn.containers}
+        points = {round(float(y), 2): float(x) for one in drawn.containers
+                  for y, x in zip(one[0].get_ydata(), one[0].get_xdata(), strict=True)}  # fmt: skip
         told = drawing.data.set_index("name")
         for place, one in enumerate(asked):
             assert points[place + 0.15] == pytest.approx(told.loc[one.name, "expected_mean"])

@@ -112,7 +112,7 @@ def test_the_table_of_agreement_counts_points_and_gives_every_z(drawing: Draw) -
     lines = found.display.set_index("quantity")
     kappa = found.data[found.data["quantity"] == "kappa"]
     assert lines.loc["kappa", "within 95 %"] == f"{kappa['within'].sum()} of {len(kappa)}"
-    assert lines.loc["test error", "distance from the twin"] == "0.3"  # 0 against 0.3 at strength 1
+    assert lines.loc["test error", "distance from matched theory"] == "0.3"  # 0 against 0.3 at strength 1
     assert found.data["z"].notna().all()
 
 

@@ -38,14 +38,14 @@ NOTHING, MINUS = "do nothing", " minus SGD"
 CHANGED = ["changed", "pretrain", "difficulty"]
 STUDY = "as in the study"
 FREE = (*WHOLE, *TUNED, *LANDSCAPE, "rows_measured")
-# What a retrained model does not depend on, besides: how another is unlearned.
+# What a retrained model does not depend on either: how another is unlearned.
 UNLEARNED = ("batch_size", "forget_batch_size", "optimizer", "schedule", "warmup_epochs")
 VARIED = {"draw": "over draws", "seed": "over training seeds"}
 
 
-@figure("tab-draws", place=350, shows="ToW on other draws of the forget set, beside other training seeds",
+@figure("tab-draws", place=350, shows="ToW on other draws of the forget set, and with other training seeds",
         studies=("cifar10-draws",))  # fmt: skip
-def draw(records: Records, theme: Theme) -> Drawing:
+def tow_by_forget_set(records: Records, theme: Theme) -> Drawing:
     """Write ToW of doing nothing, of each rule and of each rule minus SGD, draw by draw, with both deviations."""
     every, table = study_table(records, shown=(DRAW,))
     whole = swept_table(table, DRAW)
@@ -117,9 +117,9 @@ def _display(data: Table, rules: list[str]) -> Table:
     return marks.table(texts, dict(zip(ROW, ("pretrained", "forget set", "model"), strict=True)), columns, by="column")
 
 
-@figure("tab-ablations", place=360, shows="ToW with a setting of the study changed, beside the study",
+@figure("tab-ablations", place=360, shows="ToW of the study, and with a setting of it changed",
         studies=("cifar10", "cifar10-plain", "cifar10-resnet18"))  # fmt: skip
-def draw_ablations(records: Records, theme: Theme) -> Drawing:
+def tow_by_change(records: Records, theme: Theme) -> Drawing:
     """Write ToW of doing nothing, of each rule and of each rule minus SGD: of the study, then of each change."""
     runs, table = changed_runs(records)
     table = table[table["method"] == "neggrad"]  # a row is of one method
@@ -127,9 +127,9 @@ def draw_ablations(records: Records, theme: Theme) -> Drawing:
         raise NotRun("runs with a setting changed", [*CHANGED, "model"])
     gains = pd.concat([rule_differences(rows, "tow").assign(changed=name)
                        for name, rows in table.groupby("changed", sort=False)])  # fmt: skip
-    data, floors = summarize(tow_lines(table, gains), [*CHANGED, "model"]), _floors(records, table)
+    data, floors = summarize(tow_lines(table, gains), [*CHANGED, "model"]), _floor_texts(records, table)
     data = data.assign(floor=[floors.get(key, "—") for key in data[CHANGED].itertuples(index=False, name=None)])
-    shown = _changes(data, table)
+    shown = _change_table(data, table)
     settings = list(dict.fromkeys(table["changed"]))[1:]
     study = table[table["changed"] == ""]
     caption = (
@@ -163,27 +163,27 @@ def changed_runs(records: Records) -> tuple[list[Record], Table]:
     for part in others:
         found, table = study_table(part)
         if found:
-            parts.append(table.assign(changed=_difference(found[0], main[0], FREE)))
+            parts.append(table.assign(changed=_changed(found[0], main[0], FREE)))
             runs += found
     whole: Table = pd.concat(parts, ignore_index=True)
     again = whole[whole["changed"] != ""][list(SETTING)].drop_duplicates()
     return runs, whole.merge(again, on=list(SETTING))
 
 
-def _difference(mine: Record, usual: Record, free: Sequence[str]) -> str:
+def _changed(mine: Record, usual: Record, free: Sequence[str]) -> str:
     """Return in what one run differs from another, but for some settings: "" where in nothing."""
     one, other = setting(mine, free), setting(usual, free)
     apart = [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
     return ", ".join(f"{name.replace('_', ' ')} {one.get(name) or 'as ever'}" for name in apart)
 
 
-def _floors(records: Records, table: Table) -> dict[tuple[str, str, str], str]:
+def _floor_texts(records: Records, table: Table) -> dict[tuple[str, str, str], str]:
     """Return the noise floor of each row as text; where seeds tell none, that of the pair which the search took."""
     found, usual = {}, study_runs(records.parts[0])[0]
     for pair in (pair for part in records.parts for pair in part.of("floor")):
         if pair.result.get("tow") is not None:
-            key = _difference(pair, usual, (*FREE, *UNLEARNED)), pair.config["pretrain"], pair.config["difficulty"]
-            found[key] = f"{100 * pair.result['tow']:.1f} (1 pair)"
+            place = pair.config["pretrain"], pair.config["difficulty"]
+            found[_changed(pair, usual, (*FREE, *UNLEARNED)), *place] = f"{100 * pair.result['tow']:.1f} (1 pair)"
     for changed, rows in table.groupby("changed"):
         floors = noise_floors(rows)
         for pretrain, difficulty, retraining in set(zip(*(rows[n] for n in (*CHANGED[1:], "retraining")), strict=True)):
@@ -197,7 +197,7 @@ def _original(rows: Table) -> str:
     return f"test accuracy of the originals {100 * values.mean():.1f} ({len(values)})"
 
 
-def _changes(data: Table, table: Table) -> Table:
+def _change_table(data: Table, table: Table) -> Table:
     """Return a line a setting, pretraining rule and forget set, a column a model."""
     labels = [rule_label(rule) for rule in order(table, "rule")]
     models = [NOTHING, *labels, *(f"{one}{MINUS}" for one in labels)]

@@ -1,35 +1,37 @@
 """Networks on the theory's own lines: quantities against signal strength, and along unlearning, at equal settings."""
 
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from figures.catalogue import figure, lacking
-from figures.drawing.drawing import Drawing, empty_figure, empty_table
-from figures.drawing.panels import data_ticks, outside_legend, panel_grid
+from figures.catalogue import figure
+from figures.drawing.drawing import Drawing, NotRun
+from figures.drawing.panels import band, data_ticks, label_panels, outside_legend, panel_grid, points
 from figures.drawing.style import WIDE, Theme
-from figures.tables.beside import (
+from figures.tables.matched_theory import (
     QUANTITIES,
     agreement,
-    course_of,
     curves,
+    matched_theory,
     moments,
+    networks,
+    optimizer_extras,
     pairs,
     share_within,
     strength_of,
     theories,
-    twins,
-    unpaired,
+    without_theory,
 )
 from figures.tables.names import family, rule_label
 from figures.tables.records import Records
-from figures.tables.runs import label
-from figures.tables.texts import span
+from figures.tables.runs import tag
+from figures.tables.texts import alt_text, span
 from repro.records.record import Record
 from repro.statistics.effects import Table
 
-NAME, TWIN = "fig-theory-vs-empirical", "fig-theory-twin"
 # Panels against signal strength: (stage, quantity).
 PANELS = (("before", "test_error"), ("after", "test_error"), ("after", "forget_error"),
           ("after", "kappa"), ("after", "zeta_forget"), ("after", "active_forget_match"))  # fmt: skip
@@ -40,81 +42,76 @@ THIN = {"sgd": 0.9, "sam": 1.6}  # line width by the rule of pretraining
 
 @figure("fig-theory-vs-empirical", place=230, shows="networks on the theory's lines, at their own setting",
         studies=("signal-noise",), claims=("theorem-3.2-sgd-boundary", "theorem-3.3-sam-boundary"))  # fmt: skip
-def draw(records: Records, theme: Theme) -> Drawing:
+def networks_against_theory(records: Records, theme: Theme) -> Drawing:
     """Draw each quantity against signal strength: theory as a line with its band, networks as points with intervals."""
     data = agreement(records)
     data = data[data["course"] == ""] if len(data) else data  # others are in the table
     if data.empty:
-        return empty_figure(_missing(records, NAME), theme)
+        raise nothing_compared(records)
     figure, axes = panel_grid(2, 3, width=WIDE, height=4.3, sharex=True)
     for panel, (stage, quantity) in zip(axes.flat, PANELS, strict=True):
         _against_strength(panel, data[(data["stage"] == stage) & (data["quantity"] == quantity)], theme)
         panel.set_ylabel(f"{QUANTITIES[quantity]}\n{stage} unlearning")
-    for panel in axes[1]:
-        panel.set_xlabel("signal strength $s$")
-        data_ticks(panel, data["signal_strength"], most=6)
-    _legend(figure, axes[0, 1])
-    found = [pair for pair in pairs(records) if not course_of(pair[0])]
-    used = {theory.run_id: theory for _, theory in found}
-    left_out = "; ".join(f"{name} (no {', no '.join(lacks)})" for name, lacks in unpaired(records).items())
+    label_panels(axes, x="signal strength $s$")
+    data_ticks(axes[1, 0], data["signal_strength"], most=6)
+    _key(figure, axes[0, 1])
+    found = [pair for pair in pairs(records) if not optimizer_extras(pair[0])]
+    left_out = "; ".join(f"{name} (no {', no '.join(lacks)})" for name, lacks in without_theory(records).items())
     caption = (
         "Two-layer networks (points, means and 95 % t-intervals) on the exact theory at the networks' own setting "
         f"(lines and bands, the same over {span(data['theory_seeds'])} seeds): {_setting(found[0][1])}. "
         f"{span(data['network_seeds'])} seeds a point; colour names the unlearning rule (before unlearning that of "
-        f"pretraining), thin lines and open marks start from SGD. {share_within(data).capitalize()}."
+        f"pretraining), thin lines and open marks start from SGD. {share_within(data)}."
     )
     caption += f" Not drawn, for the theory cannot express them: {left_out}." if left_out else ""
-    return Drawing(data, caption, _alt(data), (*(run for run, _ in found), *used.values()), (), figure)
+    return Drawing(data, caption, _alt(data), tuple(chain(*found)), (), figure)
 
 
 @figure("tab-agreement", place=250,
-        shows="how many points of networks lie within 95 % of the theory, and how far twins are",
+        shows="how many points of networks agree with the theory, and how far they are from matched theory",
         studies=("signal-noise", "ladder"))  # fmt: skip
-def draw_agreement(records: Records, theme: Theme) -> Drawing:
+def agreement_with_theory(records: Records, theme: Theme) -> Drawing:
     """Draw how many points of each quantity agree with the theory, as a table; its numbers have z of every point."""
     data = agreement(records)
     what = (
         "Two-layer networks against the exact theory at their own setting, and on their own data, weights and batches."
     )
     if data.empty:
-        return empty_table(_missing(records, "tab-agreement"), ["quantity", "z", "within", "twin_gap"], what)
-    courses = ", ".join(filter(None, data["course"].unique()))
+        raise nothing_compared(records, ["quantity", "z", "within", "twin_gap"], what)
+    extras = ", ".join(filter(None, data["course"].unique()))
     known = data[data["z"].notna()]
     display = pd.DataFrame([_agreement_line(name, rows) for name, rows in known.groupby("quantity", sort=False)])
     found = pairs(records)
     caption = (
         f"{what} A point is a signal strength and a pair of rules, before or after unlearning; "
         f"{span(data['network_seeds'])} networks and {span(data['theory_seeds'])} seeds of the theory each"
-        f"{f', {courses} among them' if courses else ''}. Within "
-        "95 %: by Welch's interval of the difference. Distance from the twin: mean over networks of |network - "
+        f"{f', {extras} among them' if extras else ''}. Within "
+        "95 %: by Welch's interval of the difference. Distance from matched theory: mean over networks of |network - "
         "theory on its data|, the largest of any point; of the test error that is the draw of a finite test set."
     )
-    used = {theory.run_id: theory for _, theory in found}
-    return Drawing(
-        data, caption, f"{share_within(data)}.", (*(run for run, _ in found), *used.values()), display=display
-    )
+    return Drawing(data, caption, f"{share_within(data)}.", tuple(chain(*found)), display=display)
 
 
 def _agreement_line(name: Any, rows: Table) -> dict[str, str]:
     inside = f"{int(rows['within'].sum())} of {len(rows)}"
     gap = f"{rows['twin_gap'].max():.2g}"
     return {"quantity": QUANTITIES[str(name)], "within 95 %": inside, "largest z": f"{rows['z'].abs().max():.1f}",
-            "distance from the twin": gap}  # fmt: skip
+            "distance from matched theory": gap}  # fmt: skip
 
 
 @figure("fig-theory-twin", place=240,
         shows="networks and the theory on the same data, weights and batches, along unlearning",
         studies=("signal-noise",))  # fmt: skip
-def draw_twin(records: Records, theme: Theme) -> Drawing:
-    """Draw what networks do along unlearning on the curves of their twins: same data, weights and batches."""
-    known = twins(records)
+def networks_and_matched_theory(records: Records, theme: Theme) -> Drawing:
+    """Draw what networks do along unlearning on the curves of their matched theory: same data, weights and batches."""
+    known = matched_theory(records)
     found = [(run, known[run.run_id]) for run, _ in pairs(records) if run.run_id in known and moments(run)]
     if not found:
-        return empty_figure(_missing(records, TWIN), theme)
+        raise nothing_compared(records)
     strengths = {strength_of(run) for run, _ in found}
     shown = min(strengths, key=lambda strength: (abs(strength - 0.5), strength))
     found = [pair for pair in found if strength_of(pair[0]) == shown]
-    data: Table = pd.concat([_along(run, twin) for run, twin in found], ignore_index=True)
+    data: Table = pd.concat([_along(run, exact) for run, exact in found], ignore_index=True)
     mean: Table = data.groupby(["pretrain", "unlearn", "quantity", "epoch"], as_index=False)[
         ["network", "twin", "gap"]
     ].mean()
@@ -122,9 +119,8 @@ def draw_twin(records: Records, theme: Theme) -> Drawing:
     for panel, quantity in zip(axes.flat, ALONG, strict=True):
         panel.set_ylabel(QUANTITIES[quantity])
         _along_epochs(panel, mean[mean["quantity"] == quantity], theme)
-    for panel in axes[1]:
-        panel.set_xlabel("epoch of unlearning")
-    _legend(figure, axes[0, 0])
+    label_panels(axes, x="epoch of unlearning")
+    _key(figure, axes[0, 0])
     largest = dict(data.groupby("quantity")["gap"].max())
     gaps = ", ".join(f"{QUANTITIES[name]} {largest[name]:.2g}" for name in ALONG if name in largest)
     seeds = span(data.groupby(["pretrain", "unlearn"])["seed"].nunique())
@@ -133,17 +129,17 @@ def draw_twin(records: Records, theme: Theme) -> Drawing:
         f"weights and batches (lines), at s = {shown:g}; means over {seeds} seeds. The network computes in single "
         f"precision and its test error is that of a finite test set. Largest distance of any run at any epoch: {gaps}."
     )
-    runs = tuple(record for pair in found for record in pair)
-    return Drawing(data, caption, f"Six panels of curves on which the networks' points lie. {gaps}.", runs, (), figure)
+    alt = f"Six panels of curves on which the networks' points lie. {gaps}."
+    return Drawing(data, caption, alt, tuple(chain(*found)), (), figure)
 
 
-def _along(run: Record, twin: Record) -> Table:
-    """Return a run and its twin at the epochs that both have: `quantity`, `epoch`, `network`, `twin`, `gap`."""
-    seen, theory = moments(run), curves(twin)
-    names = {"pretrain": family(label(run, "pretrain")), "unlearn": family(label(run, "rule")),
-             "seed": label(run, "seed")}  # fmt: skip
+def _along(run: Record, exact: Record) -> Table:
+    """Return `quantity`, `epoch`, `network`, `twin` (the matched theory) and `gap` at the epochs that both have."""
+    seen, theory = moments(run), curves(exact)
+    names = {"pretrain": family(tag(run, "pretrain")), "unlearn": family(tag(run, "rule")),
+             "seed": tag(run, "seed")}  # fmt: skip
     rows = []
-    for place, epoch in enumerate(twin.result["epochs"]):
+    for place, epoch in enumerate(exact.result["epochs"]):
         for quantity in ALONG if epoch in seen else ():
             share = quantity.replace("_error", "")
             own = 1.0 - seen[epoch][share] if quantity.endswith("error") else seen[epoch].get(quantity, np.nan)
@@ -160,12 +156,8 @@ def _against_strength(axes: Any, data: Table, theme: Theme) -> None:
         look = theme.lines(rule)
         name = f"{rule_label(pretrain)} → {rule_label(unlearn)}"
         x = line["signal_strength"].astype(float)
-        axes.plot(x, line["theory"], label=name, linewidth=THIN.get(str(pretrain), 1.2), **look | {"marker": ""})
-        axes.fill_between(x, line["theory_low"], line["theory_high"], color=look["color"], alpha=0.18, linewidth=0)
-        bars = (line[["network", "network_high"]].to_numpy() - line[["network_low", "network"]].to_numpy()).T
-        fill = "none" if pretrain == "sgd" else look["color"]
-        axes.errorbar(x, line["network"], yerr=bars, capsize=1.6, elinewidth=0.9, linestyle="none",
-                      marker=look["marker"], color=look["color"], markerfacecolor=fill)  # fmt: skip
+        band(axes, x, line, "theory", label=name, linewidth=THIN.get(str(pretrain), 1.2), **look | {"marker": ""})
+        points(axes, x, line, "network", **look, markerfacecolor="none" if pretrain == "sgd" else look["color"])
     axes.set_xscale("log", base=2)
 
 
@@ -176,20 +168,21 @@ def _along_epochs(axes: Any, data: Table, theme: Theme) -> None:
         width = THIN.get(str(pretrain), 1.2)
         axes.plot(line["epoch"], line["twin"], label=name, linewidth=width, **look | {"marker": ""})
         fill = "none" if pretrain == "sgd" else look["color"]
-        points = line.iloc[:: max(1, len(line) // 12)]
-        axes.plot(points["epoch"], points["network"], **look | {"linestyle": "none"}, markerfacecolor=fill)
+        some = line.iloc[:: max(1, len(line) // 12)]
+        axes.plot(some["epoch"], some["network"], **look | {"linestyle": "none"}, markerfacecolor=fill)
 
 
-def _legend(figure: Any, axes: Any) -> None:
+def _key(figure: Any, axes: Any) -> None:
     outside_legend(figure, axes, columns=4, head="lines: exact theory; points: networks; pretraining → unlearning")
 
 
-def _missing(records: Records, name: str) -> str:
-    """Return what is missing: the networks, or the theory beside them."""
+def nothing_compared(records: Records, columns: Sequence[str] | None = None, said: str = "") -> NotRun:
+    """Return what is missing: the networks, or the theory at their settings or on their data."""
     if theories(records) or pairs(records):
-        return "theory on the networks' data: repro compare"
-    found = [run for run in records.of("unlearn") if label(run, "dataset") == "signal-noise"]
-    return "theory at the networks' setting: repro compare" if found else lacking(name, "networks")
+        return NotRun("theory on the networks' data", columns, said, command="repro compare")
+    if networks(records):
+        return NotRun("theory at the networks' setting", columns, said, command="repro compare")
+    return NotRun("networks", columns, said)
 
 
 def _setting(theory: Record) -> str:
@@ -202,6 +195,5 @@ def _setting(theory: Record) -> str:
 
 def _alt(data: Table) -> str:
     after = data[(data["stage"] == "after") & (data["quantity"] == "test_error")]
-    parts = [f"{rule_label(row.pretrain)} to {rule_label(row.unlearn)} at s = {row.signal_strength:g}: network "
-             f"{row.network:.2f}, theory {row.theory:.2f}" for row in after.itertuples()]  # fmt: skip
-    return f"Six panels against signal strength. Test error after unlearning: {'; '.join(parts)}."
+    form = "{pretrain} to {unlearn} at s = {signal_strength:g}: network {network:.2f}, theory {theory:.2f}"
+    return alt_text("Six panels against signal strength. Test error after unlearning", after, form)

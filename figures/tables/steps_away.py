@@ -1,9 +1,10 @@
 """How far each step away from the theory's network leads from its predictions, in one number a step.
 
-A step is a network that differs from the theory's in one thing. It is held against its *twin*: the exact theory on the
-same draw of the data, with the initial weights and batches of the network before the step. Over the signal strengths s,
+A step is a network that differs from the theory's in one thing. It is held against its *matched theory*: the exact
+theory on the same draw of the data, with the initial weights and batches of the network before the step. Over the
+signal strengths s,
 
-    D = mean_s | mean_seeds (network - twin) |,
+    D = mean_s | mean_seeds (network - theory) |,
 
 once for the test error of the original model and once for the test error at matched forgetting: at the first measured
 epoch at which at least a quarter of F is wrong, for the seeds in which both come so far.
@@ -14,69 +15,68 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from figures.tables.beside import course_of, curves, moments, networks, pairs, strength_of
+from figures.tables.matched_theory import curves, moments, networks, optimizer_extras, pairs, strength_of
 from figures.tables.names import family
 from figures.tables.records import Records
-from figures.tables.runs import label
+from figures.tables.runs import tag
 from repro.records.record import Record
 from repro.statistics.effects import Table
 
 LEVEL = 0.25  # forget error at which models are compared
 RESAMPLES = 2000
 STAGES = ("before", "matched")
-# Steps in their order: what is asked of a run's labels and settings, the first that fits.
+# Steps, the farthest first: what is asked of a run's labels and settings. A run is of the first that fits.
 STEPS = {
-    "narrow ResNet": lambda run: str(label(run, "model")).startswith("resnet"),
-    "CIFAR images as noise": lambda run: label(run, "noise") == "cifar10",
-    "three layers": lambda run: label(run, "model") == "patch-cnn-deep",
-    "trained second layer": lambda run: label(run, "model") == "patch-cnn-head",
-    "mean of the patches": lambda run: label(run, "model") == "patch-cnn-mean",
-    "bias": lambda run: label(run, "model") == "patch-cnn-bias",
+    "narrow ResNet": lambda run: str(tag(run, "model")).startswith("resnet"),
+    "CIFAR images as noise": lambda run: tag(run, "noise") == "cifar10",
+    "three layers": lambda run: tag(run, "model") == "patch-cnn-deep",
+    "trained second layer": lambda run: tag(run, "model") == "patch-cnn-head",
+    "bias": lambda run: tag(run, "model") == "patch-cnn-bias",
+    "mean of the patches": lambda run: tag(run, "model") == "patch-cnn-mean",
     "weight decay 0.01": lambda run: run.config.get("weight_decay") == 0.01,
     "momentum 0.9": lambda run: run.config.get("momentum") == 0.9,
     "another batch order": lambda run: run.config.get("unlearn_seed", 0) > 0,
-    "the theory's network": lambda run: label(run, "model") == "patch-cnn" and not course_of(run),
+    "the theory's network": lambda run: tag(run, "model") == "patch-cnn" and not optimizer_extras(run),
 }
-# What no step changes, by the labels of a run and of a twin: settings of the objective and of the data.
+# What no step changes, by the labels of a run and of its matched theory: settings of the objective and of the data.
 SHARED = ("alpha", "n", "side", "patches", "sigma_p", "labels", "noise_patches")
-ORDER = ["the theory's network", "another batch order", "momentum 0.9", "weight decay 0.01", "mean of the patches",
-         "bias", "trained second layer", "three layers", "CIFAR images as noise", "narrow ResNet"]  # fmt: skip
+ORDER = [*reversed(STEPS)]
 COLUMNS = ["step", "pretrain", "unlearn", "signal_strength", "seed", "run_id",
            *(f"{stage}{side}" for stage in STAGES for side in ("", "_theory"))]  # fmt: skip
 
 
-def ladder_runs(records: Records) -> list[tuple[Record, Record]]:
-    """Return every run of a step with its twin, those of the theory's own network among them: one rule throughout."""
+def step_runs(records: Records) -> list[tuple[Record, Record]]:
+    """Return every run of a step with its matched theory, those of the theory's own network among them."""
     known = {_place(one): one for one in records.of("twin") if one.status == "ok"}
     places = [(run, _place(run)) for run in networks(records)]
     return [(run, known[place]) for run, place in places
             if place in known and place[3] == place[4] and step_of(run) and moments(run)]  # fmt: skip
 
 
-def ladder(records: Records) -> tuple[list[tuple[Record, Record]], Table]:
-    """Return the runs of all steps with their twins, and their table."""
-    found = records.once("ladder", lambda: ladder_runs(records))
-    return found, records.once("ladder table", lambda: ladder_table(found))
+def steps_away(records: Records) -> tuple[list[tuple[Record, Record]], Table]:
+    """Return the runs of all steps with their matched theory, and their table."""
+    found = records.once("steps_away", lambda: step_runs(records))
+    return found, records.once("steps_away table", lambda: step_table(found))
 
 
-def lacking_twins(records: Records) -> dict[tuple[Any, ...], Record]:
-    """Return the places of runs without a twin, each with a run of the theory's network there but for seed and draw.
+def lacking_matched_theory(records: Records) -> dict[tuple[Any, ...], Record]:
+    """Return the places of runs without matched theory, each with a run of the theory's network of any seed and draw.
 
     A place is (signal strength, draw, training seed, rule of pretraining, rule of unlearning, alpha and the data's
     settings that no step changes).
     """
     known = {_place(one) for one in records.of("twin")}
-    models = {(place[0], *place[3:]): run for run, _ in pairs(records) if not course_of(run)
+    models = {(place[0], *place[3:]): run for run, _ in pairs(records) if not optimizer_extras(run)
               for place in (_place(run),)}  # fmt: skip
     wanted = [place for run in networks(records) if step_of(run) for place in (_place(run),) if place not in known]
-    return {place: models[cell] for place in wanted if (cell := (place[0], *place[3:])) in models}
+    return {place: models[short] for place in wanted if (short := (place[0], *place[3:])) in models}
 
 
 def _place(record: Record) -> tuple[Any, ...]:
-    """Return what a run and its twin share: signal strength, draw, training seed, rules, alpha and the data's shape."""
-    numbers = strength_of(record), int(str(label(record, "draw") or 0)), label(record, "seed")
-    shared = tuple(label(record, name) for name in SHARED)
-    return (*numbers, family(label(record, "pretrain")), family(label(record, "rule")), shared)
+    """Return what a run and its matched theory share: signal strength, draw, training seed, rules, alpha, data."""
+    numbers = strength_of(record), int(str(tag(record, "draw") or 0)), tag(record, "seed")
+    shared = tuple(tag(record, name) for name in SHARED)
+    return (*numbers, family(tag(record, "pretrain")), family(tag(record, "rule")), shared)
 
 
 def step_of(run: Record) -> str:
@@ -84,14 +84,14 @@ def step_of(run: Record) -> str:
     return next((name for name, fits in STEPS.items() if fits(run)), "")
 
 
-def ladder_table(found: list[tuple[Record, Record]]) -> Table:
-    """Return one row a run: its step, rules, strength and seed; both test errors, its own and its twin's.
+def step_table(found: list[tuple[Record, Record]]) -> Table:
+    """Return one row a run: its step, rules, strength and seed; both test errors, its own and its matched theory's.
 
     `matched` is NaN where forget error never came to `LEVEL`.
     """
     rows = []
-    for run, twin in found:
-        theory, epochs = curves(twin), twin.result["epochs"]
+    for run, matched in found:
+        theory, epochs = curves(matched), matched.result["epochs"]
         seen = moments(run)
         there = [epoch for epoch in epochs if epoch in seen]
         own = {name: np.array([1.0 - seen[epoch][name] for epoch in there]) for name in ("test", "forget")}
@@ -119,13 +119,13 @@ def distances(table: Table) -> Table:
     `reached_theory` are shares of runs.
     """
     rows = []
-    for (step, pretrain, unlearn), cell in table.groupby(["step", "pretrain", "unlearn"], sort=False):
+    for (step, pretrain, unlearn), runs in table.groupby(["step", "pretrain", "unlearn"], sort=False):
         for stage in STAGES:
-            gap = cell.assign(gap=cell[stage] - cell[f"{stage}_theory"])
+            gap = runs.assign(gap=runs[stage] - runs[f"{stage}_theory"])
             # Seeds of unlearning are averaged within a training seed.
             wide = gap.groupby(["seed", "signal_strength"])["gap"].mean().unstack("signal_strength").to_numpy()
             head = {"step": step, "pretrain": pretrain, "unlearn": unlearn, "stage": stage, "seeds": len(wide)}
-            shares = {"reached": cell[stage].notna().mean(), "reached_theory": cell[f"{stage}_theory"].notna().mean()}
+            shares = {"reached": runs[stage].notna().mean(), "reached_theory": runs[f"{stage}_theory"].notna().mean()}
             rows.append(head | curve_distance(wide) | shares)
     found = pd.DataFrame(rows)
     place = {name: number for number, name in enumerate(ORDER)}
@@ -137,7 +137,7 @@ def curve_distance(gaps: np.ndarray) -> dict[str, float]:
     """Return `mean_s |mean_seeds gap|` with its bootstrap interval, which one seed does not have.
 
     Args:
-        gaps: network minus twin, shape `(seeds, strengths)`; NaN where there is nothing to compare.
+        gaps: network minus matched theory, shape `(seeds, strengths)`; NaN where there is nothing to compare.
     """
     drawn = np.random.default_rng(0).integers(len(gaps), size=(RESAMPLES, len(gaps)))
     resampled = _curve_gap(gaps[drawn])

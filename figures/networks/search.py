@@ -1,4 +1,4 @@
-"""How a study's learning rates were chosen (tab-choice): the whole curve of every case, and where its winner stands."""
+"""How a study's learning rates were chosen (tab-choice): ToW at every rate tried, and where the chosen rate stands."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +10,7 @@ from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.style import Theme
 from figures.tables.records import Records
-from figures.tables.runs import SETTING, label, original_accuracy, study_runs, unlearn_table
+from figures.tables.runs import SETTING, original_accuracy, study_runs, tag, unlearn_table
 from repro.records.record import Record
 from repro.statistics.effects import Table
 
@@ -21,14 +21,14 @@ NOTHING = "no better than doing nothing"
 
 
 @figure("tab-choice", place=340, shows="how the learning rates were chosen", studies=("cifar10",))
-def draw(records: Records, theme: Theme) -> Drawing:
-    """Write ToW in percent of every candidate of every case, the winner marked, and whether it stands on an edge."""
+def learning_rate_search(records: Records, theme: Theme) -> Drawing:
+    """Write ToW at every learning rate tried in each setting; mark the chosen rate and say whether it is on an edge."""
     runs = [run for run in study_runs(records) if run.result.get("choice")]
-    stated = stated_choices(runs)
-    rows = [dict(zip(ROW, case, strict=True))
-            | {"candidate": candidate, "tow": tow, "chosen": candidate == said["value"]}
+    stated = stated_searches(runs)
+    rows = [dict(zip(ROW, place, strict=True))
+            | {"candidate": rate, "tow": tow, "chosen": rate == said["value"]}
             | {"runs": 1 + len(said.get("more_seeds", ())), "state": said["state"]}
-            for case, said in stated.items() for candidate, tow in said["curve"]]  # fmt: skip
+            for place, said in stated.items() for rate, tow in said["curve"]]  # fmt: skip
     data: Table = pd.DataFrame(rows, columns=pd.Index(COLUMNS))
     if data.empty:
         raise NotRun("runs whose rate was searched for", COLUMNS)
@@ -39,26 +39,26 @@ def draw(records: Records, theme: Theme) -> Drawing:
         f"How the study chose {name}: ToW in percent of every value that was tried; * marks the one the study uses. "
         f"Winner: {INTERIOR} where values on both sides were tried, {EDGE} where it is the smallest or largest one. "
         f"'{NOTHING}': even the smallest is within the noise floor of the original model. "
-        f"{edges} of {len(stated)} winners stand on an edge. Setting: {label(runs[0], 'dataset')}, "
-        f"{label(runs[0], 'model')}, training seed {', '.join(map(str, seeds))}, which the study does not use. "
+        f"{edges} of {len(stated)} winners stand on an edge. Setting: {tag(runs[0], 'dataset')}, "
+        f"{tag(runs[0], 'model')}, training seed {', '.join(map(str, seeds))}, which the study does not use. "
         f"{original_accuracy(unlearn_table(runs))}"
     )
     alt = f"A table of {len(stated)} rows, a method, rule, forget set and pretraining rule each: ToW by {name}."
     return Drawing(data, caption, alt, tuple(runs), display=_display(data, name, stated))
 
 
-def stated_choices(runs: Iterable[Record]) -> dict[tuple[object, ...], dict[str, Any]]:
-    """Return what the runs of a study say of the search in each case: `name`, `value`, `curve`, `seed`, `state`.
+def stated_searches(runs: Iterable[Record]) -> dict[tuple[object, ...], dict[str, Any]]:
+    """Return what the runs of a study say of the search in each setting: `name`, `value`, `curve`, `seed`, `state`.
 
     `result["choice"]` is the state, its numbers are in `result["choice_details"]`.
     """
-    found = {tuple(label(run, name) for name in ROW): run.result for run in runs}
-    return {case: result["choice_details"] | {"state": result["choice"]} for case, result in sorted(found.items())
+    found = {tuple(tag(run, name) for name in ROW): run.result for run in runs}
+    return {place: result["choice_details"] | {"state": result["choice"]} for place, result in sorted(found.items())
             if result["choice_details"]["value"] is not None}  # fmt: skip
 
 
 def _display(data: Table, name: str, stated: dict[tuple[Any, ...], dict[str, Any]]) -> Table:
-    """Return a line a case, a column a candidate."""
+    """Return a line for each setting and a column for each rate."""
     nothing = [stated.get(key, {}).get("original_tow") for key in data[ROW].itertuples(index=False, name=None)]
     texts = data.assign(
         text=[
@@ -68,5 +68,5 @@ def _display(data: Table, name: str, stated: dict[tuple[Any, ...], dict[str, Any
     )
     rows = {"method": "method", "rule": "unlearn", "difficulty": "forget set", "pretrain": "pretrain",
             "state": "winner", "nothing": "do nothing"}  # fmt: skip
-    candidates = {one: f"{name} {one:g}" for one in sorted(set(data["candidate"]))}
-    return marks.table(texts, rows, candidates, by="candidate")
+    rates = {one: f"{name} {one:g}" for one in sorted(set(data["candidate"]))}
+    return marks.table(texts, rows, rates, by="candidate")

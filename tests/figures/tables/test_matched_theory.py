@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from figures.tables.beside import (
+from figures.tables.matched_theory import (
     agreement,
     agreement_row,
     compared_values,
@@ -17,10 +17,10 @@ from figures.tables.beside import (
     pairs,
     setting_of,
     share_within,
-    unpaired,
+    without_theory,
 )
-from figures.tables.ladder import curve_distance, distances, lacking_twins, ladder_runs, ladder_table, step_of
 from figures.tables.records import Records
+from figures.tables.steps_away import curve_distance, distances, lacking_matched_theory, step_of, step_runs, step_table
 from repro.records.record import Record
 from repro.records.store import Store
 
@@ -47,7 +47,7 @@ def test_only_networks_that_the_theory_expresses_are_paired(records: Records, re
     again = [replace(run, config=run.config | {"unlearn_seed": 1}) for run, _ in pairs(records)]
     assert pairs(records_of([*again, *records.of("beside")])) == []
     assert len(networks(records)) == 48
-    assert sorted(name for names in unpaired(records).values() for name in names) == ["momentum = 0.9"] * 2
+    assert sorted(name for names in without_theory(records).values() for name in names) == ["momentum = 0.9"] * 2
     assert lacking_settings(records) == {}
 
 
@@ -62,7 +62,7 @@ def test_z_of_a_point_is_its_difference_over_its_error(records: Records) -> None
     assert row["twin_gap"] == pytest.approx(0.2)
     assert row["twin_z"] == pytest.approx(0.4 / math.sqrt(2 * 0.3 * 0.7 / 100), rel=1e-5)
     assert agreement_row(row)["network"] == "0.500 ± 0.000 (2)"
-    assert share_within(table).startswith(f"within 95 %: {table['within'].sum()} of {len(table)} points")
+    assert share_within(table).startswith(f"{table['within'].sum()} of {len(table)} points lie within 95 %")
 
 
 def test_a_welch_interval_decides_whether_two_means_agree() -> None:
@@ -128,16 +128,16 @@ def test_distances_are_taken_step_by_step_and_say_who_forgot() -> None:
 def test_a_step_on_a_draw_without_a_twin_asks_for_one(golden: Store, records_of: Of) -> None:
     found = [record for record in golden.records() if record.config.get("dataset") == "signal-noise"]
     found += golden.records("beside")
-    assert len(lacking_twins(records_of(found))) == 16
+    assert len(lacking_matched_theory(records_of(found))) == 16
     twins = [record for record in golden.records("twin") if record.result["labels"]["seed"] == 0]
-    missing = lacking_twins(records_of(found + twins))
+    missing = lacking_matched_theory(records_of(found + twins))
     assert {place[1:3] for place in missing} == {(1, 1)}
-    assert ladder_table([]).empty
+    assert step_table([]).empty
 
 
 def test_a_twin_at_another_alpha_or_of_other_data_is_none(records: Records, records_of: Of) -> None:
-    twins, runs = records.of("twin"), [run for run, _ in ladder_runs(records)]
+    twins, runs = records.of("twin"), [run for run, _ in step_runs(records)]
     assert len(runs) == 24
     for setting in ({"alpha": 0.7}, {"sigma_p": 2.0}):
         other = [replace(run, result=run.result | {"labels": run.result["labels"] | setting}) for run in runs]
-        assert ladder_runs(records_of([*other, *twins])) == []
+        assert step_runs(records_of([*other, *twins])) == []

@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 
 from figures.tables.names import family
 from figures.tables.records import Records
-from figures.tables.runs import label
+from figures.tables.runs import tag
 from figures.tables.texts import spread_text
 from repro.records.identity import digest
 from repro.records.record import Record
@@ -31,7 +31,7 @@ QUANTITIES = {
     "zeta_forget": "zeta on F", "active_retain_match": "active on R, j = y",
     "active_forget_match": "active on F, j = y",
 }  # fmt: skip
-CELL = ["signal_strength", "course", "pretrain", "unlearn", "stage", "quantity"]
+POINT = ["signal_strength", "course", "pretrain", "unlearn", "stage", "quantity"]
 STAGES = {"before": 0, "after": -1}  # epochs of unlearning
 
 
@@ -42,14 +42,14 @@ def setting_of(config: Mapping[str, Any]) -> str:
 
 
 def strength_of(record: Record) -> float:
-    """Return the signal strength of a run or twin; 1, as the data set has it, where its options do not say."""
-    found = label(record, "signal_strength")
+    """Return the signal strength of a run or of its matched theory: 1, the data set's own, unless its options say."""
+    found = tag(record, "signal_strength")
     return 1.0 if found is None else float(str(found))
 
 
 def networks(records: Records) -> list[Record]:
     """Return the finished runs on signal-noise data."""
-    return [run for run in records.of("unlearn") if label(run, "dataset") == "signal-noise" and run.status == "ok"]
+    return [run for run in records.of("unlearn") if tag(run, "dataset") == "signal-noise" and run.status == "ok"]
 
 
 def theories(records: Records) -> dict[str, Record]:
@@ -57,24 +57,24 @@ def theories(records: Records) -> dict[str, Record]:
     return {record.config["network"]: record for record in records.of("beside") if record.status == "ok"}
 
 
-def twins(records: Records) -> dict[str, Record]:
+def matched_theory(records: Records) -> dict[str, Record]:
     """Return the theory on the very data of a network run, by the run's id."""
     return {record.config["network"]: record for record in records.of("twin") if record.status == "ok"}
 
 
-def course_of(run: Record) -> str:
-    """Return what carries a run's steps on besides the gradient, such as `momentum = 0.9`; "" for nothing."""
-    kept = {name: run.config.get(name) for name in ("momentum", "weight_decay")}
-    return ", ".join(f"{name.replace('_', ' ')} = {value:g}" for name, value in kept.items() if value)
+def optimizer_extras(run: Record) -> str:
+    """Return what a run's optimizer adds to the gradient, such as `momentum = 0.9`; "" for nothing."""
+    extras = {name: run.config.get(name) for name in ("momentum", "weight_decay")}
+    return ", ".join(f"{name.replace('_', ' ')} = {value:g}" for name, value in extras.items() if value)
 
 
-def lacking_settings(records: Records, bridge: int = 1) -> dict[str, Record]:
+def lacking_settings(records: Records, version: int = 1) -> dict[str, Record]:
     """Return the settings that the theory was not yet simulated at, each with one of its runs.
 
-    A setting that it could not express is asked again by a command whose `bridge` has a higher number.
+    A setting that it could not express is asked again by a command of a higher `version`.
     """
     known = {one.config["network"] for one in records.of("beside")
-             if not one.result.get("departures") or one.result.get("bridge", 1) >= bridge}  # fmt: skip
+             if not one.result.get("departures") or one.result.get("bridge", 1) >= version}  # fmt: skip
     found = {setting_of(run.config): run for run in networks(records)}
     return {key: run for key, run in found.items() if key not in known}
 
@@ -89,14 +89,14 @@ def pairs(records: Records) -> list[tuple[Record, Record]]:
     return [(run, known[key]) for run in first if (key := setting_of(run.config)) in known]
 
 
-def unpaired(records: Records) -> dict[str, list[str]]:
+def without_theory(records: Records) -> dict[str, list[str]]:
     """Return what the theory lacks of each network it cannot express, by a short name of the network."""
     known = theories(records)
     found: dict[str, list[str]] = {}
     for run in networks(records):
         missing = known[key].result["departures"] if (key := setting_of(run.config)) in known else []
         if missing:
-            found.setdefault(f"{label(run, 'model')} of study {run.provenance.get('study', '') or '(none)'}, "
+            found.setdefault(f"{tag(run, 'model')} of study {run.provenance.get('study', '') or '(none)'}, "
                              f"{missing[0]}", missing)  # fmt: skip
     return found
 
@@ -124,42 +124,42 @@ def network_value(run: Record, stage: str, quantity: str) -> float:
 def agreement(records: Records) -> Table:
     """Return one row a point: strength, rules, stage and quantity, with network and theory side by side.
 
-    Columns: those of `CELL`; `network`, `theory` (means), their `sd`, `low`, `high` (95 % t-intervals) and `seeds`,
+    Columns: those of `POINT`; `network`, `theory` (means), their `sd`, `low`, `high` (95 % t-intervals) and `seeds`,
     each behind `network_` or `theory_`; `z = (network - theory) / sqrt(sd_N^2 / k_N + sd_T^2 / k_T)`; `within`, whether
     the 95 % interval of the difference (Welch) holds 0, None where a single network tells nothing. A test error
     scatters at least as a test set of its size, drawn anew for each seed, makes it: `sd_N^2 >= p (1 - p) / n_test` with
-    the theory's p. `twin_gap` is the mean over runs of |network - its twin|, and `twin_z`, of the test error, the
-    summed difference over its deviation from drawing a test set of that size.
+    the theory's p. `twin_gap` is the mean over runs of |network - its matched theory|, and `twin_z`, of the test error,
+    the summed difference over its deviation from drawing a test set of that size.
     """
     groups: dict[tuple[Any, ...], list[tuple[Record, Record]]] = defaultdict(list)
     for part in records.parts:
         for run, theory in pairs(part):
-            names = strength_of(run), course_of(run), family(label(run, "pretrain")), family(label(run, "rule"))
+            names = strength_of(run), optimizer_extras(run), family(tag(run, "pretrain")), family(tag(run, "rule"))
             groups[(*names, theory.run_id, part.study)].append((run, theory))
-    twin_of = {key: curves(one) for key, one in twins(records).items()}
+    matched_of = {key: curves(one) for key, one in matched_theory(records).items()}
     rows = []
-    for (strength, course, pretrain, unlearn, *_), found in sorted(groups.items(), key=lambda item: item[0]):
+    for (strength, extras, pretrain, unlearn, *_), found in sorted(groups.items(), key=lambda item: item[0]):
         theory = curves(found[0][1])
         for stage, column in STAGES.items():
             for quantity in QUANTITIES:
                 if stage == "before" and (unlearn != "sgd" or quantity == "forget_error"):
                     continue  # before unlearning its rule does not matter, and nothing is forgotten
-                if "decay" in course and quantity.startswith(("kappa", "zeta")):
+                if "decay" in extras and quantity.startswith(("kappa", "zeta")):
                     continue  # read off W - W0, a network's also hold what decay took from W0
                 own = np.array([network_value(run, stage, quantity) for run, _ in found])
-                head = {"signal_strength": strength, "course": course, "pretrain": pretrain, "unlearn": unlearn,
+                head = {"signal_strength": strength, "course": extras, "pretrain": pretrain, "unlearn": unlearn,
                         "stage": stage}  # fmt: skip
-                least = _draw_of_test_set(theory[quantity][:, column], found) if quantity == "test_error" else 0.0
+                least = _test_set_variance(theory[quantity][:, column], found) if quantity == "test_error" else 0.0
                 compared = compared_values(own, theory[quantity][:, column], least=least)
-                exact = [twin_of[run.run_id][quantity][0, column] if run.run_id in twin_of else np.nan
+                exact = [matched_of[run.run_id][quantity][0, column] if run.run_id in matched_of else np.nan
                          for run, _ in found]  # fmt: skip
-                against = _against_twins(own, np.array(exact), found, quantity)
+                against = _distance_from_matched(own, np.array(exact), found, quantity)
                 rows.append(head | {"quantity": quantity} | compared | against)
     table = pd.DataFrame(rows)
     return table[table["network_seeds"] > 0].reset_index(drop=True) if len(table) else table
 
 
-def _draw_of_test_set(exact: np.ndarray, found: list[tuple[Record, Record]]) -> float:
+def _test_set_variance(exact: np.ndarray, found: list[tuple[Record, Record]]) -> float:
     """Return the variance that drawing a test set gives a measured error whose exact mean is that of `exact`."""
     mean = float(np.clip(exact, 0, 1).mean())
     return mean * (1 - mean) / float(found[0][0].result.get("n_test_measured", np.inf))
@@ -188,7 +188,7 @@ def compared_values(network: np.ndarray, theory: np.ndarray, *, least: float = 0
     return found
 
 
-def _against_twins(own: np.ndarray, exact: np.ndarray, found: list[Any], quantity: str) -> dict[str, float]:
+def _distance_from_matched(own: np.ndarray, exact: np.ndarray, found: list[Any], quantity: str) -> dict[str, float]:
     gap = own - exact
     known = np.isfinite(gap)
     if not known.any():
@@ -201,7 +201,7 @@ def _against_twins(own: np.ndarray, exact: np.ndarray, found: list[Any], quantit
 
 
 def share_within(table: Table) -> str:
-    """Return how many points lie within 95 %, of all and of each quantity, and how far twins are.
+    """Return how many points lie within 95 %, of all and by quantity, and how far networks are from matched theory.
 
     A point of a single network has no z and is not counted.
     """
@@ -210,12 +210,13 @@ def share_within(table: Table) -> str:
              for name, rows in table.groupby("quantity", sort=False)]  # fmt: skip
     inside, count = int(table["within"].sum()), len(table)
     known = table[table["quantity"] == "test_error"]["twin_z"].dropna()
-    twin = f"; twins: {int((known.abs() <= 1.96).sum())} of {len(known)} test errors within 95 % of a test set's draw"
-    return f"within 95 %: {inside} of {count} points ({'; '.join(parts)}){twin if len(known) else ''}"
+    near = int((known.abs() <= 1.96).sum())
+    same = f"; on the same data: {near} of {len(known)} test errors within 95 % of what a finite test set allows"
+    return f"{inside} of {count} points lie within 95 % ({'; '.join(parts)}){same if len(known) else ''}"
 
 
 def agreement_row(row: Row) -> dict[str, Any]:
-    """Return a point as a line of a table: its names, both sides with spread and seeds, z, and the twin's distance."""
+    """Return a point as a line of a table: names, both sides with spread and seeds, z, distance from matched theory."""
     sides = {name: spread_text({"mean": row[name], "sd": row[f"{name}_sd"], "seeds": row[f"{name}_seeds"]})
              for name in ("network", "theory")}  # fmt: skip
     rules = {"pretrain": row["pretrain"], "unlearn": row["unlearn"] if row["stage"] == "after" else ""}

@@ -1,48 +1,49 @@
 """Leaving the theory step by step: what each change of the network does to the curves that the theory predicts."""
 
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from figures.catalogue import figure, lacking
-from figures.drawing.drawing import Drawing, empty_figure, empty_table
-from figures.drawing.panels import data_ticks, outside_legend, panel_grid
+from figures.drawing.drawing import Drawing
+from figures.drawing.panels import data_ticks, label_panels, outside_legend, panel_grid, points
 from figures.drawing.style import WIDE, Theme
-from figures.tables.ladder import LEVEL, ORDER, STAGES, distances, ladder
 from figures.tables.names import rule_label
 from figures.tables.records import Records
-from figures.tables.texts import span
+from figures.tables.steps_away import LEVEL, ORDER, STAGES, distances, steps_away
+from figures.tables.texts import alt_text, span
+from figures.theory.networks import nothing_compared
 from repro.statistics.effects import Table
 from repro.statistics.seeds import interval
 
 WHAT = (
-    "Distance of a network from its twin, the exact theory on the same draw of the data with the weights and batches "
-    "of the network before the step: the mean over signal strengths of |mean over seeds of network - twin|, with its "
-    f"95 % bootstrap interval over seeds. Before: test error of the original. Matched: test error at the first "
-    f"measured epoch with forget error of at least {LEVEL:g}, where both come so far."
+    "Distance of a network from its matched theory: the exact theory on the same draw of the data, with the weights "
+    "and batches of the network before the step. It is the mean over signal strengths of |mean over seeds of network "
+    "- theory|, with its 95 % bootstrap interval over seeds. Before: test error of the original. Matched: test error "
+    f"at the first measured epoch with forget error of at least {LEVEL:g}, where both come so far."
 )
 COLUMNS = ["step", "pretrain", "unlearn", "stage", "seeds", "distance", "low", "high", "reached", "reached_theory"]
 
 
 @figure("fig-ladder", place=260, shows="leaving the theory step by step: how far each step leads away",
         studies=("ladder", "signal-noise"))  # fmt: skip
-def draw(records: Records, theme: Theme) -> Drawing:
+def test_error_by_step(records: Records, theme: Theme) -> Drawing:
     """Draw a panel a step: test error of the original against signal strength, network on theory, and the distance."""
-    pairs, table = ladder(records)
+    pairs, table = steps_away(records)
     if not pairs:
-        return empty_figure(_missing(records, "fig-ladder"), theme)
-    data, numbers = _points(table), distances(table)
+        raise nothing_compared(records)
+    data, numbers = _strength_points(table), distances(table)
     steps = [name for name in ORDER if name in set(table["step"])]
     rows = -(-len(steps) // 3)
     figure, axes = panel_grid(rows, 3, width=WIDE, height=0.8 + 1.75 * rows, sharex=True, sharey=True)
     for panel, step in zip(axes.flat, steps, strict=False):
-        _panel(panel, data[data["step"] == step], theme)
+        _one_step(panel, data[data["step"] == step], theme)
         panel.set_title(f"{step}\n{_distance_line(numbers[numbers['step'] == step])}")
     for panel in axes.flat[len(steps) :]:
         panel.set_visible(False)
-    for panel in axes[:, 0]:
-        panel.set_ylabel("test error\nbefore unlearning")
+    label_panels(axes, rows=["test error\nbefore unlearning"] * rows)
     for panel in axes.flat[max(0, len(steps) - 3) : len(steps)]:
         panel.set_xlabel("signal strength $s$")
         panel.tick_params(labelbottom=True)
@@ -53,41 +54,38 @@ def draw(records: Records, theme: Theme) -> Drawing:
         f"changed a panel; means and 95 % t-intervals over {span(numbers['seeds'])} seeds, colour by the rule of "
         f"pretraining. D, before and at matched forgetting: {WHAT[0].lower()}{WHAT[1:]}"
     )
-    used = {record.run_id: record for pair in pairs for record in pair}
-    return Drawing(data, caption, _alt(numbers), tuple(used.values()), _steps_missing(steps), figure)
+    return Drawing(data, caption, _alt(numbers), tuple(chain(*pairs)), _steps_missing(steps), figure)
 
 
 @figure("tab-ladder", place=270, shows="the distance of each step from the theory, in numbers",
         studies=("ladder", "signal-noise"))  # fmt: skip
-def draw_table(records: Records, theme: Theme) -> Drawing:
+def distances_by_step(records: Records, theme: Theme) -> Drawing:
     """Draw the distances of each step as a table."""
-    pairs, table = ladder(records)
+    pairs, table = steps_away(records)
     if not pairs:
-        return empty_table(_missing(records, "tab-ladder"), COLUMNS, WHAT)
+        raise nothing_compared(records, COLUMNS, WHAT)
     found = distances(table)
-    display = pd.DataFrame([_display(rows) for _, rows in found.groupby(["step", "pretrain"], sort=False)])
-    used = {record.run_id: record for pair in pairs for record in pair}
+    display = pd.DataFrame([_distance_row(rows) for _, rows in found.groupby(["step", "pretrain"], sort=False)])
     missing = _steps_missing(list(found["step"]))
-    return Drawing(found[COLUMNS], WHAT, _alt(found), tuple(used.values()), missing, display=display)
+    return Drawing(found[COLUMNS], WHAT, _alt(found), tuple(chain(*pairs)), missing, display=display)
 
 
-def _points(table: Table) -> Table:
-    """Return mean and interval of network and twin before unlearning, one row a step, rules and strength."""
+def _strength_points(table: Table) -> Table:
+    """Return mean and interval of network and matched theory before unlearning, one row a step, rules and strength."""
     rows = []
-    for key, cell in table.groupby(["step", "pretrain", "unlearn", "signal_strength"], sort=False):
-        sides = {side: interval(cell[f"before{side}"]) for side in ("", "_theory")}
+    for key, runs in table.groupby(["step", "pretrain", "unlearn", "signal_strength"], sort=False):
+        sides = {side: interval(runs[f"before{side}"]) for side in ("", "_theory")}
         numbers = {f"{name}{side}": value for side, found in sides.items() for name, value in found.items()}
         rows.append(dict(zip(("step", "pretrain", "unlearn", "signal_strength"), key, strict=True)) | numbers)
     return pd.DataFrame(rows)
 
 
-def _panel(axes: Any, data: Table, theme: Theme) -> None:
+def _one_step(axes: Any, data: Table, theme: Theme) -> None:
     for pretrain, line in data.groupby("pretrain"):
         line, look = line.sort_values("signal_strength"), theme.lines(str(pretrain))
         x = line["signal_strength"].astype(float)
         axes.plot(x, line["mean_theory"], label=f"pretrained {rule_label(pretrain)}", **look | {"marker": ""})
-        bars = (line[["mean", "high"]].to_numpy() - line[["low", "mean"]].to_numpy()).T
-        axes.errorbar(x, line["mean"], yerr=bars, capsize=1.6, elinewidth=0.9, **look | {"linestyle": "none"})
+        points(axes, x, line, **look)
     axes.set_xscale("log", base=2)
     axes.set_ylim(-0.03, 0.63)
 
@@ -100,7 +98,7 @@ def _distance_line(numbers: Table) -> str:
     return f"D: {'; '.join(parts)}"
 
 
-def _display(rows: Table) -> dict[str, str]:
+def _distance_row(rows: Table) -> dict[str, str]:
     first, by_stage = rows.iloc[0], rows.set_index("stage")
     shown = {"step": first["step"], "rules": f"{rule_label(first['pretrain'])} → {rule_label(first['unlearn'])}"}
     for stage in STAGES:
@@ -112,11 +110,6 @@ def _display(rows: Table) -> dict[str, str]:
     return shown | {"seeds": str(first["seeds"])}
 
 
-def _missing(records: Records, name: str) -> str:
-    there = bool(records.parts[0].of("unlearn"))
-    return "theory on the networks' data: repro compare" if there else lacking(name, "networks")
-
-
 def _steps_missing(steps: list[str]) -> tuple[str, ...]:
     """Return the steps of the recipe without records; a ResNet is no step of it."""
     return tuple(lacking("fig-ladder", f"step {name}") for name in ORDER[:-1] if name not in steps)
@@ -124,5 +117,5 @@ def _steps_missing(steps: list[str]) -> tuple[str, ...]:
 
 def _alt(numbers: Table) -> str:
     before = numbers[numbers["stage"] == "before"]
-    parts = [f"{row.step}, pretrained {rule_label(row.pretrain)}: {row.distance:.2f}" for row in before.itertuples()]
-    return f"Distances of test-error curves from the theory, step by step: {'; '.join(parts)}."
+    shown = "Distances of test-error curves from the theory, step by step"
+    return alt_text(shown, before, "{step}, pretrained {pretrain}: {distance:.2f}")
