@@ -87,7 +87,8 @@ def test_accuracy(dataset: str, epochs: int, seed: int, device: torch.device, *,
     size = {"model": "resnet18", "batch_size": 256} if gpu else {"model": "resnet8", "n_train": SMALL, "n_test": SMALL}
     precision = fast_precision() if fast else "fp32"
     config = RunConfig(dataset=dataset, seed=seed, precision=precision, augment="crop-flip", **size)
-    images = load_dataset(config, Runtime()).to(device)
+    loaded = load_dataset(config, Runtime())
+    images = replace(loaded, train_images=loaded.train_images.to(device), test_images=loaded.test_images.to(device))
     network = build_network(config, images, seed=seed, device=device)
     recipe = replace(config.pretraining(), epochs=epochs, batch_size=config.batch_size)
     everything = torch.arange(len(images.train_labels)).numpy()
