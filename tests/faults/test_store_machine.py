@@ -15,12 +15,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from repro.base.files import collected
+from repro.base.files import collect_damage
 from repro.records.identity import run_id
 from repro.records.publish import with_published, write_published
 from repro.records.published import PublishedStudy
 from repro.records.record import Record
 from repro.records.store import Store
+from repro.records.upkeep import tidy_store
 
 pytestmark = pytest.mark.faults
 RUNS, METRICS = st.integers(0, 2), st.sampled_from(["mia", "hessian"])
@@ -123,7 +124,7 @@ class StoreMachine(RuleBasedStateMachine):
     def read(self, reader: int) -> None:
         store = self.writers[reader]
         named = store.verify()
-        with collected() as lines:
+        with collect_damage() as lines:
             found = {record.config["a"]: record for record in store.records()}
         for identity in self.damaged:
             assert any(identity in line for line in (*lines, *named)), f"{identity} was damaged, and nobody said so"
@@ -155,7 +156,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(writer=WRITERS)
     def tidy(self, writer: int) -> None:
-        self.writers[writer].tidy()
+        tidy_store(self.writers[writer])
 
     @invariant()
     def what_was_published_is_whole(self) -> None:
