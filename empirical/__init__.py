@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 try:
     from repro.base.errors import DivergedError
-    from repro.base.extras import lacking
+    from repro.base.extras import missing_extra
 except ModuleNotFoundError as error:
     import repro
 
@@ -54,7 +54,7 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(importlib.import_module(_HOME[name]), name)
     except ModuleNotFoundError as error:
-        if line := lacking(error):
+        if line := missing_extra(error):
             raise ModuleNotFoundError(str(line), name=error.name) from None
         raise
 

@@ -22,7 +22,7 @@ class Difference:
     right: Any
 
 
-def settings(record: Record) -> dict[str, Any]:
+def settings_of(record: Record) -> dict[str, Any]:
     """Return every setting of a run by name: its config, its resolved discrepancy switches, its data and forget set.
 
     How a run is measured is left out, because metrics can be added to a run.
@@ -44,7 +44,7 @@ def settings(record: Record) -> dict[str, Any]:
 
 def diff_runs(left: Record, right: Record) -> list[Difference]:
     """Return the settings in which two network runs differ, in the config's order, then stages of other weights."""
-    ours, theirs = settings(left), settings(right)
+    ours, theirs = settings_of(left), settings_of(right)
     found = [Difference(name, ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]]
     weights = [dict(known_weights(record.result.get("parents") or {})) for record in (left, right)]
     shared = [stage for stage in weights[0] if weights[0][stage] != weights[1].get(stage, weights[0][stage])]

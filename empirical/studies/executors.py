@@ -22,12 +22,11 @@ import torch
 
 from empirical.runs.resources import Resources
 from empirical.runs.run import compute_run
-from empirical.runs.unlearning import check_run
 from empirical.settings.keys import complete
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.base.ending import Ending, Stopped, end_with_parent
 from repro.base.errors import DiskFullError, ReproError, of_the_system
-from repro.base.files import collected, name_damage
+from repro.base.files import collect_damage, name_damage
 from repro.records.identity import run_id
 from repro.records.leases import Held, in_turn
 from repro.records.record import Record
@@ -93,15 +92,13 @@ class GridReport:
 def run_groups(
     groups: Groups, store: Store, runtime: Runtime, *, deadline: float | None = None, workers: int = 1
 ) -> GridReport:
-    """Compute every group and return the joint report; all runs are validated before the first starts."""
+    """Compute every group of runs that `check_run` has passed, and return one report for all."""
     configs = [config for group in groups for config in group]
-    for config in configs:
-        check_run(config)
     resources = Resources(store, runtime, deadline, patient=False)
     if workers == 1:
         return run_all(configs, resources)
     # Workers get what is missing: each that finds every run there would load torch for nothing.
-    there = {id(config): _found(config, resources) for config in configs}
+    there = {id(config): _found(config, store, runtime.kind) for config in configs}
     missing = [part for group in groups if (part := [config for config in group if not there[id(config)]])]
     count = min(workers, sum(map(len, missing)))
     report = (
@@ -113,12 +110,11 @@ def run_groups(
     return report
 
 
-def _found(config: RunConfig, resources: Resources) -> str | None:
+def _found(config: RunConfig, store: Store, kind: str) -> str | None:
     """Return the id of a run that the store has with every metric; what cannot be read is left to the run's attempt."""
     with suppress(ReproError, OSError):
-        config = resources.identified(config)
-        found = resources.store.find(resources.runtime.kind, config)
-        return run_id(resources.runtime.kind, config) if found is not None and complete(found, config) else None
+        found = store.find(kind, config)
+        return found.run_id if found is not None and complete(found, config) else None
     return None
 
 
@@ -339,7 +335,7 @@ def _work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Ending().listen(interrupt=False)
     end_with_parent()
-    with suppress(OSError, Stopped), collected() as damage:  # the parent may be gone, or not wait any longer
+    with suppress(OSError, Stopped), collect_damage() as damage:  # the parent may be gone, or not wait any longer
 
         def tell(config: RunConfig | None, report: GridReport) -> None:
             connection.send((config, report, list(damage)))

@@ -36,6 +36,7 @@ class Finished:
             every metric that is asked for counts.
 
     Attributes:
+        own: the records of the stores by their ids.
         unseen: digests of data sets that are not on this machine, of the records that `find` returned.
         benchmarks: records of how fast something is.
     """
@@ -45,11 +46,12 @@ class Finished:
         readers = list(readers)
         self._stores = [one for one in readers if isinstance(one, Store)]
         own = read_records(self._stores, *READ)  # one look at a store of many
+        self.own = {record.run_id: record for record in own}
         published = [one for one in readers if not isinstance(one, Store)]
         committed = [record for study in published for record in study.records(*READ)]
         self._own, self._committed = _by_config(own), _by_config(committed)
-        every = {record.run_id: record for record in (*committed, *own)}.values()
-        self.benchmarks = [record for record in every if record.kind == "benchmark"]
+        every = {record.run_id: record for record in committed} | self.own
+        self.benchmarks = [record for record in every.values() if record.kind == "benchmark"]
 
     def imported(self, name: str) -> str:
         """Return the id of an imported model by its name or id; an empty text if there is none."""
@@ -63,8 +65,7 @@ class Finished:
     def look(self, kind: str, config: RunConfig) -> Record | None:
         """Return the run of a config, if possible one with every metric that the config names."""
         own, committed = (_matching(known, kind, config) for known in (self._own, self._committed))
-        there = {record.run_id for record in own}
-        matching = [*own, *(record for record in committed if record.run_id not in there)]
+        matching = [*own, *(record for record in committed if record.run_id not in self.own)]
         whole = next((record for record in matching if complete(record, config)), None)
         if whole and not config.data:
             self.unseen.add(str(whole.identity.get("data", "")))

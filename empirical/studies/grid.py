@@ -15,7 +15,8 @@ from empirical.studies.executors import GridReport, run_groups
 from empirical.studies.finished import Finished
 from empirical.studies.measure import pool_runs
 from empirical.studies.recipe import Recipe
-from empirical.studies.search import SearchResult, edges
+from empirical.studies.search import SearchResult, edges, search_facts
+from empirical.studies.study_runs import StudyRuns
 from empirical.studies.watch import Watch
 from repro.base.settings import check_limit
 from repro.records.provenance import collect
@@ -52,40 +53,40 @@ def run_grid(
     started = time.time()
     limits = {"deadline": None if max_seconds is None else started + max_seconds, "workers": workers}
     watch = watch or Watch(store)
-    report = _search(recipe, store, runtime, limits, watch)
-    finished = Finished(readers(store))
+    report, finished, study = _search(recipe, store, runtime, limits, watch)
     with suppress(OSError):  # what a full disk does not take, the next grid writes
         # Before the runs, so that a reader of the list sees what is still missing.
         store.lists.put(recipe.name, recipe.whole().resolve(finished, runtime).run_list(finished))
     if report.interrupted or search_only:
         report.remaining += len(recipe.runs())
     else:
-        keep_models = runtime.keep_models and recipe.keep_models
-        study = recipe.resolve(finished, runtime)
         with watch.over(recipe.name, study.runs, runtime):
-            report.merge(
-                run_groups(list(_groups(study.runs)), store, replace(runtime, keep_models=keep_models), **limits)
-            )
+            own = replace(runtime, keep_models=runtime.keep_models and recipe.keep_models)
+            report.merge(run_groups(list(_groups(study.runs)), store, own, **limits))
         _record_search(recipe, study.found, store)
         report.edges = edges(study.searches)
         report.remaining += len(study.open)  # whose search could not end
         if not report.failed and not report.interrupted:
-            _pool(replace(recipe, shard="", skip_committed=False), store, runtime)
+            _pool(replace(recipe, shard="", skip_committed=False).resolve(finished, runtime), store, runtime)
     report.seconds = time.time() - started
     return report
 
 
-def _search(recipe: Recipe, store: Store, runtime: Runtime, limits: dict[str, Any], watch: Watch) -> GridReport:
+def _search(
+    recipe: Recipe, store: Store, runtime: Runtime, limits: dict[str, Any], watch: Watch
+) -> tuple[GridReport, Finished, StudyRuns]:
     """Run the trials that neither the store nor a published study has, until every search has ended.
 
-    Each round reads the results of the last one, because a grid grows where its best value is at an end. Of the
-    trials' models only those that other runs share are saved.
+    Each round reads the results of the last one, because a grid grows where its best value is at an end. Returned are
+    the report, what the last round has read, and the study by it. Of the trials' models only shared ones are saved.
     """
     report, before = GridReport(), None
-    while not report.interrupted:
-        missing = recipe.resolve(Finished(readers(store)), runtime).missing
-        if not missing or missing == before:
-            break
+    while True:
+        finished = Finished(readers(store))
+        study = recipe.resolve(finished, runtime)
+        missing = study.missing
+        if report.interrupted or not missing or missing == before:
+            return report, finished, study
         before = missing
         for kind in (SEARCH, FLOOR):
             runs = sorted((run for one, run in missing if one == kind), key=lambda run: (run.pretrain, run.difficulty))
@@ -95,7 +96,6 @@ def _search(recipe: Recipe, store: Store, runtime: Runtime, limits: dict[str, An
             part = replace(runtime, kind=kind, keep_models=False)
             with watch.over(f"{recipe.name}, {kind}", runs, part):
                 report.merge(run_groups(list(_groups(runs)), store, part, **limits))
-    return report
 
 
 def _record_search(recipe: Recipe, found: Mapping[RunConfig, SearchResult], store: Store) -> None:
@@ -107,11 +107,11 @@ def _record_search(recipe: Recipe, found: Mapping[RunConfig, SearchResult], stor
         record = store.find(KIND, config)
         if record is None or record.status == "failed" or recipe.search is None:
             continue
-        stages = {"candidates": list(search.runs)}
+        stages = {"candidates": search.runs}
         settings = {recipe.search.name: search.value, "place": search.place}
         key = EvaluationKey("choice", VERSION, stages, record.result["parents"]["forget_set"], settings=settings)
         if record.result.get("evaluations", {}).get("choice", {}).get("id") != key.id:
-            facts = recipe.search.facts(search)
+            facts = search_facts(recipe.search, search)
             made = store.save_evaluation(key, result=facts, provenance=collect(study=recipe.name))
             store.add_evaluations(record.run_id, {"choice": made.run_id})
 
@@ -121,12 +121,11 @@ def _groups(configs: Iterable[RunConfig]) -> Iterator[list[RunConfig]]:
         yield list(group)
 
 
-def _pool(recipe: Recipe, store: Store, runtime: Runtime) -> None:
+def _pool(study: StudyRuns, store: Store, runtime: Runtime) -> None:
     """Compute the metrics that pool the seeds of a study, once all of its runs are there (with shards: in the last)."""
-    study = recipe.resolve(Finished(readers(store)), runtime)
     metrics = sorted({name for config in study.runs for name in config.metrics if metric(name).pooled})
     if not metrics or study.open:
         return
     records = [record for config in study.runs if (record := store.find(KIND, config)) is not None]
     if len(records) == len(study.runs):
-        store.lists.add(recipe.name, pool_runs(records, metrics, store, study=runtime.study))
+        store.lists.add(runtime.study, pool_runs(records, metrics, store, study=runtime.study))

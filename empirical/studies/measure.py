@@ -12,14 +12,13 @@ import numpy as np
 from empirical.metrics.pooled import SeedArrays
 from empirical.registry import load, metric, needs_shadow_models
 from empirical.settings.keys import ROLE_STAGES, EvaluationKey, complete
-from empirical.settings.rule_labels import parse_value
 from empirical.settings.run_config import KIND, RunConfig, Runtime, config_for
 from empirical.studies.finished import Finished
 from empirical.studies.plan import own_passes, passes_of, subset_stages
-from empirical.studies.recipe import load_recipe
+from empirical.studies.recipe import load_recipe, stated
 from repro.base.ending import Stopped
 from repro.base.errors import ConfigError, MissingDataError, ReproError
-from repro.base.settings import build, choose, named_once
+from repro.base.settings import build, named_once
 from repro.records.identity import digest
 from repro.records.provenance import collect
 from repro.records.published import readers
@@ -75,7 +74,7 @@ def measure_runs(
     """
     for name in metrics:
         metric(name)
-    changes = named_once("set", map(_setting, settings))
+    changes = named_once("set", (stated("set", one, MEASURING, "landscape_points=25") for one in settings))
     configs = [_with_metrics(record, metrics, changes) for record in records if record.status == "ok"]
     gone = _passes_to_retrain(records, configs, store)
     if gone and not retrain:
@@ -83,8 +82,11 @@ def measure_runs(
             f"metrics = {','.join(metrics)}: weights of {len(gone)} of {len(configs)} runs are gone; training them "
             f"again takes {sum(gone.values()):.4g} passes over the training images: add --retrain"
         )
-    from empirical.studies.executors import run_groups  # torch, which portable runs have to prepare first
+    from empirical.runs.unlearning import check_run  # with torch, which portable runs have to prepare first
+    from empirical.studies.executors import run_groups
 
+    for config in configs:
+        check_run(config)
     report = run_groups([[config] for config in configs], store, runtime, workers=workers)
     if report.signal:
         raise Stopped(report.signal)
@@ -95,13 +97,6 @@ def measure_runs(
         raise failure
     measured = [record for config in configs if (record := store.find(KIND, config)) is not None]
     return measured + pool_runs(measured, metrics, store, study=runtime.study)
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    name, equals, value = (part.strip() for part in text.partition("="))
-    if not equals or not value:
-        raise ConfigError(f"set = {text!r}: must be SETTING=VALUE, such as landscape_points=25")
-    return choose("set", name.replace("-", "_"), MEASURING), parse_value(value)
 
 
 def _with_metrics(record: Record, metrics: Sequence[str], changes: dict[str, Any]) -> RunConfig:

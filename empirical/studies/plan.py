@@ -105,7 +105,7 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rat
     for row in rows:
         works: list[Work] = []
         if not row.done:
-            first = tuple(work_name("measure", *trial) for trial in study.open[row.config].asked) if row.open else ()
+            first = tuple(work_name("measure", *trial) for trial in study.open[row.config].needs) if row.open else ()
             saved = recipe.keep_models and row.kind == KIND
             works = _missing(row, lambda name: name in found.work or in_store(name), finished, first=first, saved=saved)
             found.work |= {work.id: work for work in works}

@@ -3,7 +3,6 @@
 import itertools
 import math
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
@@ -15,11 +14,12 @@ from empirical.settings.rule_labels import parse_value
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.compare import Expected
 from empirical.studies.finished import Finished, with_data
-from empirical.studies.search import Search, SearchResult
+from empirical.studies.search import Search, SearchResult, follow
 from empirical.studies.study_runs import StudyRuns
-from repro.base.errors import ConfigError, MissingDataError, of_the_system
+from repro.base.errors import ConfigError
 from repro.base.places import recipe_file
 from repro.base.settings import build, check, choose, named_once, reject
+from repro.study.study import read_recipe
 
 SETTINGS = [setting.name for setting in fields(RunConfig)]
 LISTS = {setting.name for setting in fields(RunConfig) if isinstance(setting.default, tuple)}
@@ -125,7 +125,7 @@ class Recipe:
         if search := self.search:
             for run in with_data(self.without_value(), runtime, finished):
                 setting = search.setting_of(run)
-                one = known[setting] = known.get(setting) or search.look(setting, finished)
+                one = known[setting] = known.get(setting) or follow(search, setting, finished)
                 if not one.place:
                     open_[run] = one
                 elif one.value:
@@ -148,7 +148,7 @@ class Recipe:
         Raises:
             ConfigError: for an unknown setting or one named twice, a condition without `=`, or when no run is left.
         """
-        only = named_once("where", map(_condition, conditions))
+        only = named_once("where", (stated("where", one, SETTINGS, "rule=sam-0.1") for one in conditions))
         part = replace(self, only=only)
         if not part.runs():
             wanted = ", ".join(f"{name}={value}" for name, value in only.items())
@@ -214,14 +214,7 @@ def load_recipe(path: str | Path) -> Recipe:
 
 def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return the content of a recipe file, what it extends filled in; `above` are the files that extend it."""
-    try:
-        if not path.is_file():
-            raise MissingDataError(f"recipe {path}: no such file; `repro study list` lists those there are")
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise of_the_system(error) from error
-    except (ValueError, RecursionError) as error:  # of TOML, of the encoding, a number of too many digits, nesting
-        raise ConfigError(f"recipe {path}: not readable as TOML ({str(error)[:200]})") from None
+    content = read_recipe(path)
     for before, now in (("choose", "search"), ("cells", "runs")):  # the names before 0.3
         if before in content:
             content[now] = content.pop(before)
@@ -247,12 +240,16 @@ RUN_BY = {"blocks", "only", "shard", "skip_committed", "without"}  # of a `Recip
 INHERITED = ("defaults", "runs", "search", "guessed")
 
 
-def _condition(text: str) -> tuple[str, Any]:
-    name, equals, value = (part.strip() for part in text.partition("="))
-    if not equals or not value:
-        raise ConfigError(f"where = {text!r}: must be SETTING=VALUE, such as rule=sam-0.1")
-    name = choose("where", name.replace("-", "_"), SETTINGS)
-    return name, parse_value(value)
+def stated(option: str, text: str, names: Iterable[str], example: str) -> tuple[str, Any]:
+    """Return the setting and the value that an option states, written SETTING=VALUE.
+
+    Raises:
+        ConfigError: for another text, which names the example, and for a setting that is not among the names.
+    """
+    name, _, value = (part.strip() for part in text.partition("="))
+    if not value:
+        raise ConfigError(f"{option} = {text!r}: must be SETTING=VALUE, such as {example}")
+    return choose(option, name.replace("-", "_"), names), parse_value(value)
 
 
 def _part(shard: str) -> tuple[Fraction, Fraction] | None:

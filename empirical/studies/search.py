@@ -1,11 +1,16 @@
-"""The search for a learning rate (or for epochs), on a training seed and on images that the study does not report."""
+"""The search for a learning rate (or for epochs), on a training seed and on images that the study does not report.
+
+`Search` says what is tried. The runs that try it are a table, a row a trial. The rest are functions of that table: the
+curve of ToW by value, its best value, whether that stands on an edge, and which values come next.
+"""
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from empirical.settings.run_config import FLOOR, SEARCH, RunConfig, altered
 from empirical.studies.finished import Finished
@@ -24,38 +29,66 @@ UNLEARNING = (
 )  # fmt: skip
 
 
+class Trial(NamedTuple):
+    """A row of a search's table: a run that tries a value, or a second retrained model for the noise floor.
+
+    Attributes:
+        kind: `SEARCH` or `FLOOR`; config: of the run.
+        value: the value that it tries; None for the noise floor.
+        record: of the finished run; None while it is missing.
+    """
+
+    kind: str
+    config: RunConfig
+    value: Value | None
+    record: Record | None
+
+
+Table = Sequence[Trial]
+Curve = Mapping[Value, float | None]
+
+
 @dataclass(frozen=True)
 class SearchResult:
     """The state of the search for one setting: a method, rule, forget set and pretraining rule.
 
     Attributes:
         setting: the run that all trials are, the value searched for at its default.
-        asked: the runs that it needs, each with its kind: the trials of every value, then those of the noise floor.
-        missing: those of them that are not finished.
-        curve: ToW by value, on the validation half; the mean over seeds; None where a run diverged.
-        value: the one with the highest ToW so far; None before any is known.
+        table: the runs that it needs: the trials of every value, then those of the noise floor.
         place: `interior`; `edge`, if the grid may not grow any further; or `no better than doing nothing`, if the
             lowest value is best and its ToW lies within the floor of the original model's. Empty while it goes on.
-        untouched: ToW of the original model; floor: `1 - ToW` of a second retrained model; both the mean over seeds,
-            None while unknown.
-        runs: ids of the finished runs among `asked`.
     """
 
     setting: RunConfig
-    asked: tuple[tuple[str, RunConfig], ...]
-    missing: tuple[tuple[str, RunConfig], ...]
-    curve: Mapping[Value, float | None]
-    value: Value | None = None
+    table: tuple[Trial, ...]
     place: str = ""
-    untouched: float | None = None
-    floor: float | None = None
-    runs: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         """The setting in a few words."""
         one = self.setting
         return f"{one.method} {one.rule} on {one.difficulty} after {one.pretrain}"
+
+    @property
+    def needs(self) -> list[tuple[str, RunConfig]]:
+        """Every run of the table, each with its kind."""
+        return [(one.kind, one.config) for one in self.table]
+
+    @property
+    def missing(self) -> list[tuple[str, RunConfig]]:
+        """The runs of the table that are not finished, each with its kind."""
+        return [(one.kind, one.config) for one in self.table if one.record is None]
+
+    @property
+    def runs(self) -> list[str]:
+        """The ids of the finished runs, in order."""
+        return sorted(one.record.run_id for one in self.table if one.record)
+
+    @property
+    def value(self) -> Value | None:
+        """The best value so far; None before any is known."""
+        curve = curve_of(self.table)
+        return argmax(curve) if curve else None
 
 
 @dataclass(frozen=True)
@@ -144,71 +177,6 @@ class Search:
         rest = {name: DEFAULTS[name] for name in UNLEARNING}
         return altered(setting, **rest, method="retrain", rule=setting.retrain_rule, unlearn_seed=setting.seed + 1)
 
-    def look(self, setting: RunConfig, finished: Finished) -> SearchResult:
-        """Return the state of a setting's search by the finished runs, and which runs it needs next."""
-        second = [(FLOOR, self.retrained(altered(setting, seed=seed))) for seed in self.seeds]
-        asked: list[tuple[str, RunConfig]] = []
-        noise, missing = _found(second, finished)
-        again = None if missing else _mean(record.result.get("tow") for record in noise)
-        floor = None if again is None else 1 - again
-        curve: dict[Value, float | None] = {}
-        runs, originals = [record.run_id for record in noise], dict[int, float]()
-        untouched: float | None = None
-        wanted, place = self.next_values(curve, untouched, floor)
-        while wanted:
-            for value in wanted:
-                tried = [(SEARCH, run) for run in self.trials(setting, value)]
-                records, lacking = _found(tried, finished)
-                asked += tried
-                missing += lacking
-                runs += [record.run_id for record in records]
-                if lacking:
-                    continue
-                curve[value] = _mean(record.result.get("tow") for record in records)
-                known = ((record.config["seed"], record.result.get("original_tow")) for record in records)
-                originals |= {seed: tow for seed, tow in known if tow is not None}
-                untouched = fmean(originals.values()) if originals else None
-            if missing:
-                break
-            wanted, place = self.next_values(curve, untouched, floor)
-        best = best_value(curve) if curve else None
-        numbers = (untouched, floor, tuple(sorted(runs)))
-        return SearchResult(setting, (*asked, *second), tuple(missing), curve, best, "" if missing else place, *numbers)
-
-    def facts(self, found: SearchResult) -> dict[str, Any]:
-        """Return the facts of a search for the record of a run."""
-        curve = [[value, found.curve[value]] for value in sorted(found.curve)]
-        seeds: dict[str, Any] = {"seed": self.seed, "floor_seed": self.seed + 1}
-        seeds |= {"more_seeds": list(self.more_seeds)} if self.more_seeds else {}
-        numbers = {"original_tow": found.untouched, "floor": found.floor, "curve": curve, **seeds}
-        best = {"name": self.name, "value": found.value, "tow": dict(found.curve).get(found.value or 0)}
-        return {"choice": found.place, "choice_details": best | numbers}
-
-    def next_values(
-        self, curve: Mapping[Value, float | None], untouched: float | None, floor: float | None
-    ) -> tuple[list[Value], str]:
-        """Return the values to try next, and, if there are none, the place of the best value in the grid.
-
-        Args:
-            curve: ToW by value; None where the run diverged.
-            untouched: ToW of the original model; floor: how far ToW of two retrained models differs.
-        """
-        tried = [value for value in self.grid if value in curve]
-        if not set(self.values) <= set(tried):
-            return sorted(set(self.values)), ""
-        best = best_value({value: curve[value] for value in tried})
-        place, bottom = self.grid.index(best), self.grid.index(tried[0])
-        idle, harmful = within(curve[best], untouched, floor), below(curve[best], untouched, floor)
-        lowest, highest = best == tried[0], best == tried[-1]
-        more = self.grid[:bottom][-1:] if harmful or (lowest and not idle) else []
-        more += self.grid[place + 1 : place + 2] if highest else []
-        if self.finer and not more:
-            sides = [side for side, end in ((-1, lowest), (1, highest)) if not end]
-            more += [halfway for side in sides if (halfway := self._halfway(best, self.grid[place + side]))]
-        at_end = harmful or ((lowest or highest) and best_value(curve) == best)
-        end = INTERIOR if not at_end else NOTHING if lowest and idle else EDGE
-        return [value for value in more if value not in curve], end
-
     @cached_property
     def grid(self) -> list[Value]:
         """Every value that may be tried, ascending: the first ones and `furthest` past each end, none halfway."""
@@ -216,31 +184,11 @@ class Search:
         steps = range(1, self.furthest + 1)
         low, high = (self.factor or (side[1] / side[0] if len(side) > 1 else 2.0) for side in (first[:2], first[-2:]))
         beyond = [first[0] / low**k for k in steps] + [first[-1] * high**k for k in steps]
-        return sorted({*first, *(value for one in beyond if (value := self._rounded(one)))})
+        return sorted({*first, *(value for one in beyond if (value := self.rounded(one)))})
 
-    def _halfway(self, one: Value, other: Value) -> Value:
-        """Return the geometric mean; 0 where no value lies between."""
-        found = self._rounded(math.sqrt(one * other))
-        return found if min(one, other) < found < max(one, other) else 0
-
-    def _rounded(self, value: float) -> Value:
+    def rounded(self, value: float) -> Value:
         """Return a value with three digits, so that it reads well; a whole number of epochs."""
         return round(value) if self.name == "epochs" else float(f"{value:.3g}")
-
-
-def _found(
-    wanted: Iterable[tuple[str, RunConfig]], finished: Finished
-) -> tuple[list[Record], list[tuple[str, RunConfig]]]:
-    """Return the records of some runs, and the runs without one."""
-    looked = [(one, finished.find(*one)) for one in wanted]
-    return [record for _, record in looked if record], [one for one, record in looked if not record]
-
-
-def _mean(numbers: Iterable[float | None]) -> float | None:
-    """Return the mean over seeds; None where one of them has no number."""
-    found = list(numbers)
-    known = [one for one in found if one is not None]
-    return fmean(known) if known and len(known) == len(found) else None
 
 
 @lru_cache(typed=True)
@@ -250,20 +198,134 @@ def _checked(name: str, value: Value) -> Any:
     return getattr(RunConfig(**stated), name)
 
 
-def best_value(curve: Mapping[Value, float | None]) -> Value:
+def follow(search: Search, setting: RunConfig, finished: Finished) -> SearchResult:
+    """Return the state of a setting's search by the finished runs, and which runs it needs next."""
+
+    def row(kind: str, run: RunConfig, value: Value | None = None) -> Trial:
+        return Trial(kind, run, value, finished.find(kind, run))
+
+    floors = [row(FLOOR, search.retrained(altered(setting, seed=seed))) for seed in search.seeds]
+    trials: list[Trial] = []
+    while True:
+        found = SearchResult(setting, (*trials, *floors))
+        known = curve_of(found.table), original_tow(found.table), floor_of(found.table)
+        wanted = next_values(search, *known)
+        if not wanted or (trials and found.missing):
+            return found if found.missing else replace(found, place=place_of(search, *known))
+        trials += [row(SEARCH, run, value) for value in wanted for run in search.trials(setting, value)]
+
+
+def curve_of(table: Table) -> dict[Value, float | None]:
+    """Return ToW by value, the mean over seeds, of the values that all seeds have tried; None where a run diverged."""
+    by_value: dict[Value, list[Record | None]] = defaultdict(list)
+    for one in table:
+        if one.value is not None:
+            by_value[one.value].append(one.record)
+    return {value: _mean(records) for value, records in by_value.items() if None not in records}
+
+
+def original_tow(table: Table) -> float | None:
+    """Return ToW of the original model, the mean over seeds; None while unknown."""
+    curve = curve_of(table)
+    known = ((one.config.seed, one.record.result.get("original_tow")) for one in table
+             if one.record and one.value in curve)  # fmt: skip
+    by_seed = {seed: tow for seed, tow in known if tow is not None}
+    return fmean(by_seed.values()) if by_seed else None
+
+
+def floor_of(table: Table) -> float | None:
+    """Return `1 - ToW` of a second retrained model, the mean over seeds; None while unknown."""
+    tow = _mean([one.record for one in table if one.kind == FLOOR])
+    return None if tow is None else 1 - tow
+
+
+def _mean(records: Sequence[Record | None]) -> float | None:
+    """Return the mean ToW; None if one of them is missing or has no number."""
+    numbers = [record.result.get("tow") if record else None for record in records]
+    known = [one for one in numbers if one is not None]
+    return fmean(known) if known and len(known) == len(numbers) else None
+
+
+def argmax(curve: Curve) -> Value:
     """Return the value with the highest ToW, the least of equal ones; a run that diverged loses to any other."""
     scores = {value: -math.inf if tow is None else tow for value, tow in curve.items()}
     return max(sorted(scores), key=scores.__getitem__)
 
 
-def within(tow: float | None, untouched: float | None, floor: float | None) -> bool:
-    """Return whether a ToW lies within the noise floor of doing nothing, as far as all three are known."""
-    return tow is not None and untouched is not None and floor is not None and abs(tow - untouched) <= floor
+class Best(NamedTuple):
+    """The best value of a grid and how it stands.
+
+    Attributes:
+        value: the best of the grid's values that were tried.
+        lowest, highest: whether it is the lowest or the highest of them.
+        idle: whether its ToW equals the original model's within the noise floor, as far as both are known.
+        harmful: whether its ToW is worse than the original model's by more than the noise floor.
+    """
+
+    value: Value
+    lowest: bool
+    highest: bool
+    idle: bool
+    harmful: bool
 
 
-def below(tow: float | None, untouched: float | None, floor: float | None) -> bool:
-    """Return whether a ToW is worse than doing nothing by more than the noise floor, as far as all three are known."""
-    return tow is not None and untouched is not None and floor is not None and tow < untouched - floor
+def best_of(search: Search, curve: Curve, original: float | None, floor: float | None) -> Best:
+    """Return the best value of the grid; values halfway between two of them stand aside."""
+    tried = [value for value in search.grid if value in curve]
+    value = argmax({one: curve[one] for one in tried})
+    tow, ends = curve[value], (value == tried[0], value == tried[-1])
+    if tow is None or original is None or floor is None:
+        return Best(value, *ends, idle=False, harmful=False)
+    return Best(value, *ends, idle=abs(tow - original) <= floor, harmful=tow < original - floor)
+
+
+def next_values(search: Search, curve: Curve, original: float | None, floor: float | None) -> list[Value]:
+    """Return the values to try next: the first ones, values past an end of the grid, or finer ones.
+
+    Args:
+        search: the grid.
+        curve: ToW by value; None where the run diverged.
+        original: ToW of the original model; floor: how far ToW of two retrained models differs; None while unknown.
+    """
+    if not set(search.values) <= curve.keys():
+        return sorted(set(search.values))
+    best = best_of(search, curve, original, floor)
+    more = past_ends(search, curve, best) or (halfway(search, best) if search.finer else [])
+    return [value for value in more if value not in curve]
+
+
+def past_ends(search: Search, curve: Curve, best: Best) -> list[Value]:
+    """Return the values past the ends of what was tried that the best value asks for, at most one at each end."""
+    place, bottom = search.grid.index(best.value), min(map(search.grid.index, set(search.grid) & curve.keys()))
+    lower = search.grid[:bottom][-1:] if best.harmful or (best.lowest and not best.idle) else []
+    return lower + (search.grid[place + 1 : place + 2] if best.highest else [])
+
+
+def halfway(search: Search, best: Best) -> list[Value]:
+    """Return the geometric means of the best value and its neighbours, where a value lies between."""
+    place = search.grid.index(best.value)
+    sides = [search.grid[place + side] for side, end in ((-1, best.lowest), (1, best.highest)) if not end]
+    means = [(search.rounded(math.sqrt(best.value * side)), side) for side in sides]
+    return [mean for mean, side in means if min(best.value, side) < mean < max(best.value, side)]
+
+
+def place_of(search: Search, curve: Curve, original: float | None, floor: float | None) -> str:
+    """Return where the best value stands once its search has ended: inside, on an edge, or no better than nothing."""
+    best = best_of(search, curve, original, floor)
+    if not best.harmful and not ((best.lowest or best.highest) and argmax(curve) == best.value):
+        return INTERIOR
+    return NOTHING if best.lowest and best.idle else EDGE
+
+
+def search_facts(search: Search, found: SearchResult) -> dict[str, Any]:
+    """Return the facts of a search for the record of a run."""
+    curve = curve_of(found.table)
+    seeds: dict[str, Any] = {"seed": search.seed, "floor_seed": search.seed + 1}
+    seeds |= {"more_seeds": list(search.more_seeds)} if search.more_seeds else {}
+    numbers = {"original_tow": original_tow(found.table), "floor": floor_of(found.table)}
+    numbers |= {"curve": [[value, curve[value]] for value in sorted(curve)], **seeds}
+    best = {"name": search.name, "value": found.value, "tow": curve.get(found.value or 0)}
+    return {"choice": found.place, "choice_details": best | numbers}
 
 
 def edges(results: Iterable[SearchResult]) -> list[str]:

@@ -66,15 +66,14 @@ class Status:
 def status_of(recipe: Recipe, store: Store, runtime: Runtime) -> Status:
     """Return where a study stands."""
     held = {lease.name: lease for lease in store.leases.all() if not lease.gone}
-    known = {record.run_id: record for record in store.records()}
     finished = Finished(readers(store))
     planned = recipe.resolve(finished, runtime).rows(finished)
     stands = Study(recipe.name).state(store, (row.run_id for row in planned))
     rows, ended = [], []
     for row in planned:
-        record, lease = known.get(row.run_id), held.get(row.run_id)
+        record, lease = finished.own.get(row.run_id), held.get(row.run_id)
         if stands[row.run_id] is State.RUNNING and lease is not None:
-            state, detail = "running", f"{where(lease)}, heard of {max(lease.age, 0):.0f} s ago"
+            state, detail = "running", f"{owner_of(lease)}, heard of {max(lease.age, 0):.0f} s ago"
         elif stands[row.run_id] is State.FAILED and record is not None:
             state, detail = "failed", str(record.result.get("error", ""))
         elif row.done:
@@ -90,12 +89,12 @@ def status_of(recipe: Recipe, store: Store, runtime: Runtime) -> Status:
     return Status(
         rows,
         counts={state: counts[state] for state in STATES if counts[state]},
-        workers=sorted({where(lease) for lease in held.values()}),
+        workers=sorted({owner_of(lease) for lease in held.values()}),
         seconds_left=_pace(ended) * left if held and len(ended) > 1 else None,
     )
 
 
-def where(lease: Lease) -> str:
+def owner_of(lease: Lease) -> str:
     """Return the host and process that hold a lease, as text."""
     return f"{lease.host.partition('?')[0]} process {lease.pid}"
 

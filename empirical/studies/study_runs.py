@@ -52,7 +52,7 @@ class StudyRuns:
 
     def rows(self, finished: Finished) -> list[StudyRow]:
         """Return the trials of the searches, then the runs."""
-        trials = dict.fromkeys(run for one in self.searches for run in one.asked)
+        trials = dict.fromkeys(run for one in self.searches for run in one.needs)
         listed = [*trials, *((KIND, config) for config in self.runs)]
         rows = []
         for (kind, config), open_ in [*((run, False) for run in listed), *(((KIND, run), True) for run in self.open)]:
@@ -64,7 +64,7 @@ class StudyRuns:
     def run_list(self, finished: Finished) -> RunList:
         """Return the ids of the runs, of all that the searches rest on, and of estimated memorization scores."""
         runs = [_identity(KIND, config, finished) for config in self.runs]
-        search = {_identity(kind, run, finished) for one in self.searches for kind, run in one.asked}
+        search = {_identity(kind, run, finished) for one in self.searches for kind, run in one.needs}
         graded = (config for config in self.runs if forget_set(config.difficulty).graded and not config.scores)
         scores = {run_id(ESTIMATE, estimate) for estimate in {config_for(config) for config in graded if config.data}}
         ids = (tuple(sorted({*found} - {""})) for found in (runs, search, scores))

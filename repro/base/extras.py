@@ -16,7 +16,7 @@ def install_line(extra: str) -> str:
     return f"pip install '{PROJECT}[{extra}]'"
 
 
-def lacking(error: ModuleNotFoundError) -> MissingDataError | None:
+def missing_extra(error: ModuleNotFoundError) -> MissingDataError | None:
     """Return what to tell a user whose installation lacks a package, or None when no extra would bring it."""
     module = (error.name or "").partition(".")[0]
     if module not in EXTRAS:

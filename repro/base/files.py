@@ -126,7 +126,7 @@ class _Collector(logging.Handler):
 
 
 @contextmanager
-def collected(tell: Callable[[str], None] = lambda line: None) -> Iterator[list[str]]:
+def collect_damage(tell: Callable[[str], None] = lambda line: None) -> Iterator[list[str]]:
     """Give a list of every damage that is named inside, each once; `tell` hears each as it comes."""
     collector = _Collector(tell)
     passes_on, LOG.propagate = LOG.propagate, False

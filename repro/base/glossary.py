@@ -190,6 +190,19 @@ def describe(name: str) -> Term | None:
     return describe(name.removeprefix(owner)) if owner else None
 
 
+@cache
+def metric_of(name: str) -> str:
+    """Return the metric that declares a number of a run, such as `retrained_mia_auc`; empty for another name.
+
+    A number without a term of its own is from the metric whose terms begin with the same word: `relearning_steps`.
+    """
+    plain = name.removeprefix(next((owner for owner in OWNERS if name.startswith(owner)), ""))
+    declared = [(term.name, metric) for metric, facts in parts("metrics").items() for term in facts.terms]
+    exact = [one for one in declared if fnmatchcase(plain, one[0])]
+    alike = [one for one in declared if one[0].partition("_")[0] == plain.partition("_")[0]]
+    return max(exact or alike, key=lambda one: len(one[0]), default=("", ""))[1]
+
+
 def whose(name: str) -> str:
     """Return which model a column is about, such as "of the model before unlearning"; empty for the unlearned model."""
     return next((text for owner, text in OWNERS.items() if name.startswith(owner)), "")

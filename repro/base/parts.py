@@ -228,10 +228,13 @@ def parts(kind: str) -> dict[str, Any]:
     return found
 
 
+installed = cache(entry_points)  # looks through every package of the environment: once for all groups
+
+
 @cache
 def plugins(kind: str) -> dict[str, EntryPoint]:
     """Return the entry points that installed packages declare in the group `repro.<kind>`."""
-    return {point.name: point for point in entry_points(group=f"repro.{kind}")}
+    return {point.name: point for point in installed().select(group=f"repro.{kind}")}
 
 
 @cache

@@ -15,8 +15,8 @@ from repro import __version__
 from repro.base.ending import Ending, Stopped
 from repro.base.environment import check_environment
 from repro.base.errors import ReproError, lacks_memory, of_the_system
-from repro.base.extras import lacking
-from repro.base.files import collected
+from repro.base.extras import missing_extra
+from repro.base.files import collect_damage
 from repro.base.settings import reject
 from repro.commands import doctor, empirical, export, figures, models, records, studies, theory, words
 from repro.terminal.output import printable, say
@@ -111,7 +111,7 @@ def run(command: Callable[[], Any], *, debug: bool = False) -> int:
     2 usage, 3 data missing, 4 memory, 5 diverged, 6 integrity, 7 disk full, 130 Ctrl-C, 128 + n ended by signal n, 1
     an unexpected error. A command that named damage but did all the rest returns 6.
     """
-    with collected(lambda line: typer.echo("damaged: " + printable(line), err=True)) as damaged:
+    with collect_damage(lambda line: typer.echo("damaged: " + printable(line), err=True)) as damaged:
         code = _run(command, debug)
     return code or (_fail(f"{len(damaged)} damaged, named above; the rest is done", 6) if damaged else 0)
 
@@ -123,7 +123,7 @@ def _run(command: Callable[[], Any], debug: bool) -> int:
     except ReproError as error:
         return _fail(str(error), error.exit_code)
     except ModuleNotFoundError as error:
-        missing = lacking(error)
+        missing = missing_extra(error)
         if missing is None:
             raise
         return _fail(str(missing), missing.exit_code)

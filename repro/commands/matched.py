@@ -48,7 +48,7 @@ def departures(config: RunConfig) -> list[str]:
     found += [] if parse_rule(config.rule).name in RULES else [f"rule = {config.rule}"]
     if data.noise != "gaussian":
         found.append(f"noise = {data.noise}")
-    if forgotten(config) % (config.forget_batch_size or config.batch_size):
+    if n_forget_of(config) % (config.forget_batch_size or config.batch_size):
         found.append(f"forget_batch_size = {config.forget_batch_size}, whose batches run across two passes over F")
     return found
 
@@ -65,7 +65,7 @@ def theory_config(config: RunConfig, *, seeds: int = 1) -> TheoryConfig:
     data, d = data_of(config), data_of(config).side ** 2
     noise = data.noise_patches if data.patches > 2 else "repeated"  # of a single patch both are the same
     plain = TheoryConfig(
-        signal_strength=data.signal_strength, d=d, n=data.n, n_forget=forgotten(config),
+        signal_strength=data.signal_strength, d=d, n=data.n, n_forget=n_forget_of(config),
         m=NEURONS, patches=data.patches, sigma_p=data.sigma_p, labels=data.labels, noise_patches=noise,
         sigma_0_scale=SCALE, eta_scale=config.lr * d, momentum=config.momentum, weight_decay=config.weight_decay,
         alpha=config.alpha, batch_size=config.pretrain_batch_size, retain_batch=config.batch_size,
@@ -98,7 +98,7 @@ def data_of(config: RunConfig) -> SignalNoise:
     return build(SignalNoise, config.data_settings, where="dataset_options")
 
 
-def forgotten(config: RunConfig) -> int:
+def n_forget_of(config: RunConfig) -> int:
     """Return how many samples a run forgets, n_F, as `empirical.data.forget` counts them."""
     return max(1, round(config.forget_fraction * data_of(config).n))
 

@@ -14,6 +14,7 @@ from repro.base.errors import IntegrityError, MissingDataError
 from repro.base.files import read_bytes
 from repro.base.settings import choose, reject
 from repro.records.store import Store
+from repro.records.upkeep import require_store
 from repro.terminal.options import several
 from repro.terminal.output import DEFAULT_STORE, ForceOption, JsonOption, StoreOption, emit, say
 
@@ -124,7 +125,7 @@ def prune(
     """Delete weights; all numbers stay, but a metric added later needs training again."""
     wanted = [choose("stage", name, STAGES) for name in several(stage) or ["unlearn"]]
     home = Store(store)
-    home.require()
+    require_store(home)
     chosen = [folder for folder in home.stages.all() if _row(folder)["stage"] in wanted]
     freed = sum(path.stat().st_size for folder in chosen for path in home.stages.files(folder) if path.is_file())
     for folder in chosen if not dry_run else []:

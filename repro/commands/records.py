@@ -17,6 +17,7 @@ from repro.records.publish import published_path, with_published, write_publishe
 from repro.records.published import PublishedStudy, readers
 from repro.records.record import pick
 from repro.records.store import Store
+from repro.records.upkeep import leftovers, tidy_store
 from repro.study.study import load_study
 from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 
@@ -169,7 +170,7 @@ def tidy(
 ) -> None:
     """Remove what interrupted runs left behind: temporary files, old checkpoints, leases of dead processes."""
     home = Store(store)
-    found = home.leftovers() if dry_run else home.tidy()
+    found = leftovers(home) if dry_run else tidy_store(home)
     rows = [{"left over" if dry_run else "removed": str(path.relative_to(home.root))} for path in found]
     emit(rows, as_json=json, empty="nothing was left over")
 

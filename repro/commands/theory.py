@@ -265,14 +265,13 @@ def accuracy(
 
     record = run_accuracy(Store(store), seeds=seeds, first_seed=first_seed)
     rows = rows_of(record)
-    emit(rows if json else [_short(row) for row in rows], as_json=json)
+    short = [
+        {name: f"{value:.5f}" if isinstance(value, float) else value for name, value in row.items()} for row in rows
+    ]
+    emit(rows if json else short, as_json=json)
     if not json:
         say(f"largest bias {record.result['largest_bias']:.5f}, rms {record.result['rms_bias']:.5f}, of means over "
             f"{seeds} seeds; record: {record.run_id}")  # fmt: skip
-
-
-def _short(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: f"{value:.5f}" if isinstance(value, float) else value for name, value in row.items()}
 
 
 WorkersOption = Annotated[int, typer.Option(help="Processes; 1: a thread per core instead. Changes no result.", min=1)]

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,8 @@ from repro.base.errors import IntegrityError
 from repro.base.files import name_damage, read_bytes, stamp, temporary_file
 from repro.base.settings import FILE_NAME
 from repro.records.columns import read_json
-from repro.records.identity import SCALARS, SCHEMA, identifying, plain, run_id, run_id_of_read
-from repro.records.record import ON_DEMAND, STATUSES, Content, Record
+from repro.records.identity import SCALARS, SCHEMA, canonical_json, identifying, plain, run_id, run_id_of_read
+from repro.records.record import ON_DEMAND, STATUSES, Content, Record, npz
 from repro.records.shape import shape_fault
 
 RESULT = "result.json"
@@ -35,6 +35,25 @@ def as_json(obj: Any) -> bytes:
 def config_json(kind: str, config: Any) -> bytes:
     """Return the config file of a run or stage: every setting, and the part that its identity hashes."""
     return as_json({"kind": kind, "schema": SCHEMA, "config": plain(config), "identity": identifying(config)})
+
+
+def record_files(
+    kind: str, config: Any, result: Mapping[str, Any], status: str, *, arrays: Mapping[str, Any] | None = None,
+    epochs: Iterable[Any] | None = None, provenance: Mapping[str, Any] | None = None,
+) -> dict[str, bytes]:  # fmt: skip
+    """Return the files of a record, except its marker.
+
+    Raises:
+        ValueError: if a part of the record is of a wrong type.
+    """
+    if fault := shape_fault(kind, status, plain(config), plain(result), plain(provenance or {})):
+        raise ValueError(f"{kind}: {fault}")
+    files = {"config.json": config_json(kind, config), "provenance.json": as_json(provenance or {})}
+    if epochs is not None:
+        files["epochs.jsonl"] = "".join(canonical_json(row) + "\n" for row in epochs).encode()
+    if arrays:
+        files["arrays.npz"] = npz(arrays)
+    return files
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes], marker: str, content: dict[str, Any]) -> None:

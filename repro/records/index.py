@@ -59,7 +59,7 @@ def line_of(root: Path, room: str, record: Record) -> IndexLine | None:
 
 
 def append(root: Path, room: str, record: Record) -> None:
-    """Add the line of a run that was just written; if this fails, `listed` reads the run instead."""
+    """Add the line of a run that was just written; if this fails, `list_heads` reads the run instead."""
     line = line_of(root, room, record)
     with suppress(OSError):
         descriptor = os.open(root / NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o644)
@@ -69,7 +69,7 @@ def append(root: Path, room: str, record: Record) -> None:
             os.close(descriptor)
 
 
-def listed(root: Path, read: Callable[[str], Record | None]) -> list[Head]:
+def list_heads(root: Path, read: Callable[[str], Record | None]) -> list[Head]:
     """Return what a listing shows of every finished run, ordered by room and run id.
 
     Args:

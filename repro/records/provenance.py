@@ -52,7 +52,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def environment() -> dict[str, str]:
+def environment_variables() -> dict[str, str]:
     """Return the allowed variables that are set to a plain word or number; nothing else of the environment."""
     found = {name: os.environ.get(name, "") for name in VARIABLES}
     return {name: value for name, value in found.items() if PLAIN.fullmatch(value)}
@@ -86,7 +86,7 @@ def collect(*, study: str = "", device: str = "cpu", seconds: float | None = Non
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "git": git_state(),
         "versions": versions(),
-        "environment": environment(),
+        "environment": environment_variables(),
         "machine": {
             "system": platform.system(),
             "processor": platform.machine(),

@@ -104,7 +104,7 @@ class PublishedStudy:
         """Return whether a column holds none of the wanted values; False if the file is not as it was written."""
         try:
             data = self._data()
-            said = _opened(self.path, data).read(columns=[column]).column(0).unique().to_pylist()
+            said = _values(self.path, data, column)
         except (IntegrityError, OSError, ValueError):
             return False
         return set(wanted).isdisjoint(said) and is_as_written(self.path, data)
@@ -151,6 +151,12 @@ def _opened(path: Path, data: bytes) -> Any:
     if lacking:
         raise IntegrityError(f"{path.name}: no published study, it has no column {', '.join(lacking)}")
     return file
+
+
+@lru_cache(maxsize=IN_MEMORY)
+def _values(path: Path, data: bytes, column: str) -> list[Any]:
+    """Return the different values of a column of a published study."""
+    return _opened(path, data).read(columns=[column]).column(0).unique().to_pylist()
 
 
 @lru_cache(maxsize=IN_MEMORY)

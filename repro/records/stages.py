@@ -167,6 +167,22 @@ def known_weights(parents: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield str(parents.get(name.removesuffix(CHECKSUM))), str(checksum)
 
 
+def measures(part: Record, metric: str, run: Record) -> bool:
+    """Return whether an evaluation is of this metric and of this run's own models, weights and forget set."""
+    parents = run.result.get("parents")
+    if part.config.get("metric") != metric:
+        return False
+    if not isinstance(parents, dict):
+        return True
+    stages = part.config.get("stages")
+    looked = [one for one in stages.values() if isinstance(one, str)] if isinstance(stages, dict) else []
+    weights = dict(known_weights(parents)), dict(known_weights({**parents, **(part.provenance.get("weights") or {})}))
+    known = [[of.get(stage) for of in weights] for stage in looked]
+    same = all(one == other or None in (one, other) for one, other in known)
+    looked += [one for one in [part.config.get("forget_set")] if one]
+    return same and set(looked) <= set(parents.values())
+
+
 def two_weights(records: Iterable[Record]) -> dict[str, tuple[str, list[str]]]:
     """Return the stages with more than one checksum, by id: a line that says so, and the ids of their runs."""
     found: dict[str, dict[str, list[str]]] = defaultdict(dict)

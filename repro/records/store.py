@@ -18,36 +18,32 @@ named once, moved to `damaged/` and counts as absent, so that its run is compute
 """
 
 import json
-import re
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-from repro.base.errors import ConfigError, IntegrityError, MissingDataError
-from repro.base.files import has_ended, host_tag, name_damage, process_tag, read_bytes, replace_file
+from repro.base.errors import ConfigError, IntegrityError
+from repro.base.files import name_damage, process_tag, read_bytes, replace_file
 from repro.records import index
 from repro.records.columns import table_faults
 from repro.records.folder import (
     IDENTITY,
     RESULT,
-    as_json,
-    config_json,
     folder_faults,
     marker_bytes,
     read_folder,
     read_marker,
+    record_files,
     set_aside,
     write_folder,
 )
-from repro.records.identity import SCHEMA, canonical_json, plain, run_id
+from repro.records.identity import SCHEMA, plain, run_id
 from repro.records.index import Head
 from repro.records.leases import Leases
 from repro.records.lists import StudyLists
-from repro.records.record import EVALUATION, STATUSES, Record, npz, pick, with_evaluations
-from repro.records.shape import shape_fault
-from repro.records.stages import FACTS, Checkpoints, Stages, known_weights, same_weights, two_weights
+from repro.records.record import EVALUATION, STATUSES, Record, pick, with_evaluations
+from repro.records.stages import FACTS, Stages, measures, same_weights, two_weights
 
 POINTERS = "evaluations.json"  # names a run's evaluations in older stores, whose `result.json` does not
 Reading = Callable[[str], Record | None]  # of the folder of a room, such as `runs/<id>`
@@ -55,12 +51,6 @@ SHARED = "cells"  # the store within a store
 MARK = ".repro-store"
 MARKED = b"A store of the command `repro`: what it wrote here it may tidy up.\n"
 MARKERS = (f"runs/*/{RESULT}", f"evaluations/*/{RESULT}", f"models/*/{FACTS}")
-# A temporary file of `replace_file` or a probe: our file name, then machine (absent in old stores) and process number.
-TEMPORARY = re.compile(
-    r"\.(?:probe|time|\.repro-store|report\.html|index\.jsonl|epochs\.jsonl|arrays\.npz|weights\.safetensors"
-    r"|(?:result|config|provenance|evaluations)\.json|[0-9a-f]+\.(?:json|parquet|sealed))"
-    r"(?:\.([0-9a-f]{8}))?\.(\d+)"
-)
 
 
 class Store:
@@ -94,17 +84,6 @@ class Store:
             message = f"store = {str(self.root)!r}: cannot be written ({reason}); choose another with --store"
             raise ConfigError(message) from error
 
-    def require(self) -> None:
-        """Raise `MissingDataError` if the folder holds something but is no store, before anything in it is removed.
-
-        Older stores have no mark; they are known by a finished run or model.
-        """
-        markers = (path for place in MARKERS for root in (self.root, self.root / SHARED) for path in root.glob(place))
-        if not ((self.root / MARK).is_file() or any(map(_is_marker, markers)) or not any(self.root.glob("*"))):
-            raise MissingDataError(
-                f"store = {str(self.root)!r}: no store of runs; name the folder that your runs are in"
-            )
-
     def _mark(self) -> None:
         if not (self.root / MARK).exists():
             self.root.mkdir(parents=True, exist_ok=True)
@@ -134,7 +113,7 @@ class Store:
         if status not in STATUSES:
             raise ValueError(f"status = {status!r}: must be one of {', '.join(STATUSES)}")
         folder = self.root / "runs" / run_id(kind, config)
-        files = _contents(kind, config, result, status, arrays=arrays, epochs=epochs, provenance=provenance)
+        files = record_files(kind, config, result, status, arrays=arrays, epochs=epochs, provenance=provenance)
         done = {"run_id": folder.name, "kind": kind, "status": status, "result": plain(result)}
         with self.lease(f"{folder.name}-write"):  # two processes may end with the same record
             before = self._whole(f"runs/{folder.name}")
@@ -164,7 +143,7 @@ class Store:
     ) -> Record:  # fmt: skip
         """Write the numbers of one metric on one or more stages; `result.json` comes last."""
         folder = self.root / "evaluations" / run_id(EVALUATION, config)
-        files = _contents(EVALUATION, config, result, "ok", arrays=arrays, provenance=provenance)
+        files = record_files(EVALUATION, config, result, "ok", arrays=arrays, provenance=provenance)
         done = {"run_id": folder.name, "kind": EVALUATION, "status": "ok", "result": plain(result)}
         weights = (provenance or {}).get("weights") or {}
         with self.lease(folder.name):  # runs share evaluations: two processes may end with the same one
@@ -219,40 +198,12 @@ class Store:
 
     def heads(self) -> list[Head]:
         """Return what a listing shows of every finished run, including runs of an older schema; see `index`."""
-        return index.listed(self.root, self._whole)
+        return index.list_heads(self.root, self._whole)
 
     def lease(self, name: str, *, wait: bool = True, deadline: float | None = None) -> AbstractContextManager[None]:
         """Return the lease on a run or a stage, so that no second process repeats the work; see `Leases.hold`."""
         self._mark()
         return self.leases.hold(name, wait=wait, deadline=deadline)
-
-    def leftovers(self) -> list[Path]:
-        """Return files nobody needs: temporary files and leases of dead processes, checkpoints of finished stages.
-
-        Older versions also left locks.
-
-        Raises:
-            MissingDataError: if the folder is no store.
-        """
-        self.require()
-        return self._leftovers()
-
-    def _leftovers(self) -> list[Path]:
-        old = time.time() - 3600
-        dead = [path for path in self.root.glob("**/.*.*") if TEMPORARY.fullmatch(path.name) and _orphan(path, old)]
-        stages = (path for path in self.root.glob("checkpoints/*") if self.stages.find(path.name) is not None)
-        done = [path for path in stages if Checkpoints(path).files()]
-        locks = [path for path in self.root.glob("locks/*.lock") if path.stat().st_mtime < old]
-        within = [path for one in self._within() for path in one._leftovers()]
-        return sorted({*dead, *done, *locks, *self.leases.left_behind(), *within})
-
-    def tidy(self) -> list[Path]:
-        """Remove the leftovers and return what was removed."""
-        found = self.leftovers()
-        for path in found:
-            with suppress(OSError):
-                Checkpoints(path).clear() if path.is_dir() else path.unlink()
-        return found
 
     def verify(self) -> list[str]:
         """Return one line for every file that does not match its hash, and for every wrong identity."""
@@ -263,19 +214,19 @@ class Store:
         runs = [run for place in places if (run := self._readable(place))]
         found += [fault for run in runs for fault in self._evaluation_faults(run)]
         found += [line for line, _ in two_weights(runs).values()]
-        return found + [f"{SHARED}/{fault}" for one in self._within() for fault in one.verify()]
+        return found + [f"{SHARED}/{fault}" for one in self.within() for fault in one.verify()]
 
     def _evaluation_faults(self, run: Record) -> list[str]:
         """Return one line for every evaluation of a run that is missing, or of another metric or other models."""
         place, faults = f"runs/{run.run_id}", []
         for metric, identity in _evaluations(run, self.root / place).items():
             part = self._readable(f"evaluations/{identity}")
-            if part is None or not _belongs(part, metric, run):
+            if part is None or not measures(part, metric, run):
                 what = "is not of this run's models" if part else "is missing or damaged"
                 faults.append(f"{place}: its evaluation {identity} of {metric} {what}; run it again")
         return faults
 
-    def _within(self) -> list["Store"]:
+    def within(self) -> list["Store"]:
         """Return the store within this one, if there is one."""
         return [Store(self.root / SHARED)] if (self.root / SHARED).is_dir() else []
 
@@ -306,7 +257,7 @@ class Store:
             return None
         named = _evaluations(run, self.root / "runs" / identity)
         parts = {name: part for name, one in named.items()
-                 if (part := whole(f"evaluations/{one}")) and _belongs(part, name, run)}  # fmt: skip
+                 if (part := whole(f"evaluations/{one}")) and measures(part, name, run)}  # fmt: skip
         return with_evaluations(run, parts)
 
     @staticmethod
@@ -325,31 +276,6 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _is_marker(path: Path) -> bool:
-    with suppress(IntegrityError):
-        return bool(IDENTITY.fullmatch(path.parent.name) and read_marker(path))
-    return False
-
-
-def _contents(
-    kind: str, config: Any, result: Mapping[str, Any], status: str, *, arrays: Mapping[str, Any] | None = None,
-    epochs: Iterable[Any] | None = None, provenance: Mapping[str, Any] | None = None,
-) -> dict[str, bytes]:  # fmt: skip
-    """Return the files of a record, except its marker.
-
-    Raises:
-        ValueError: if a part of the record is of a wrong type.
-    """
-    if fault := shape_fault(kind, status, plain(config), plain(result), plain(provenance or {})):
-        raise ValueError(f"{kind}: {fault}")
-    files = {"config.json": config_json(kind, config), "provenance.json": as_json(provenance or {})}
-    if epochs is not None:
-        files["epochs.jsonl"] = "".join(canonical_json(row) + "\n" for row in epochs).encode()
-    if arrays:
-        files["arrays.npz"] = npz(arrays)
-    return files
-
-
 def _evaluations(run: Record, folder: Path) -> Mapping[str, str]:
     """Return the ids of a run's evaluations by metric; an unreadable list of an older store is named."""
     if run.evaluations or not (folder / POINTERS).exists():
@@ -363,29 +289,3 @@ def _evaluations(run: Record, folder: Path) -> Mapping[str, str]:
         what = str(error)[:80]
     name_damage(f"runs/{folder.name}/{POINTERS}: unreadable ({what}); the run is measured anew")
     return {}
-
-
-def _belongs(part: Record, metric: str, run: Record) -> bool:
-    """Return whether an evaluation is of this metric and of this run's own models, weights and forget set."""
-    parents = run.result.get("parents")
-    if part.config.get("metric") != metric:
-        return False
-    if not isinstance(parents, dict):
-        return True
-    stages = part.config.get("stages")
-    looked = [one for one in stages.values() if isinstance(one, str)] if isinstance(stages, dict) else []
-    weights = dict(known_weights(parents)), dict(known_weights({**parents, **(part.provenance.get("weights") or {})}))
-    known = [[of.get(stage) for of in weights] for stage in looked]
-    same = all(one == other or None in (one, other) for one, other in known)
-    looked += [one for one in [part.config.get("forget_set")] if one]
-    return same and set(looked) <= set(parents.values())
-
-
-def _orphan(path: Path, old: float) -> bool:
-    """Return whether the writer of a temporary file is gone; on another machine it counts as gone after an hour."""
-    match = TEMPORARY.fullmatch(path.name)
-    host, number = match.groups() if match else ("", "0")
-    try:
-        return path.stat().st_mtime < old or (host in (None, host_tag()) and has_ended(number))
-    except OSError:
-        return False

@@ -1,14 +1,14 @@
 """A study: the one answer to which runs belong together, for running, drawing, judging and publishing."""
 
 import tomllib
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError, of_the_system
-from repro.base.files import name_damage, read_bytes
+from repro.base.files import name_damage
 from repro.base.parts import parts
 from repro.base.places import bundled, recipe_file
 from repro.base.settings import choose, reject
@@ -79,14 +79,10 @@ class Study:
     Attributes:
         name: its name, which its records are published under.
         title: one line for people.
-        extends: the study whose recipe it takes what it does not state from, or "".
-        search: the learning-rate search of its recipe; None where it has none.
     """
 
     name: str
     title: str = ""
-    extends: str = ""
-    search: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def runs(self, store: Store, published: Published) -> RunList:
         """Return its runs: by its list in the store, else by the published list, else those that the store has."""
@@ -188,14 +184,13 @@ def load_study(named: str | Path) -> Study:
     except OSError:  # a name that no file system takes
         raise reject("study", str(named), "the name of a study, or a recipe file") from None
     if is_recipe:
-        content = _content(path)
-        title, extends = (str(content.get(name, "")) for name in ("title", "extends"))
-        return Study(str(content.get("name", path.stem)), title, extends.removesuffix(".toml"), content.get("search"))
+        content = read_recipe(path)
+        return Study(str(content.get("name", path.stem)), str(content.get("title", "")))
     return Study(str(named))
 
 
 def known_names(store: Store, published: Published) -> list[str]:
-    """Return the names of all studies: built-in, bundled, published, and in the store."""
+    """Return the names of all studies: built-in, with a recipe of the toolkit, published, and in the store."""
     recipes = (path.stem for path in bundled("recipes").glob("*.toml"))
     return sorted({*BUILT_IN, *recipes, *published.lists, *store.lists.all()})
 
@@ -214,18 +209,18 @@ def named_studies(names: Sequence[str], store: Store, published: Published) -> l
     return found
 
 
-def _content(path: Path) -> dict[str, Any]:
-    """Return the content of a recipe file, with its search completed from the recipe that it extends."""
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Return the content of a recipe file, without what it takes from another one.
+
+    Raises:
+        MissingDataError: if there is no such file.
+        ConfigError: if it cannot be read as TOML.
+    """
     try:
-        content = tomllib.loads(read_bytes(str(path)).decode())
-    except FileNotFoundError:
-        raise MissingDataError(f"recipe {path}: no such file; `repro study list` lists those there are") from None
+        if not path.is_file():
+            raise MissingDataError(f"recipe {path}: no such file; `repro study list` lists those there are")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise of_the_system(error) from error
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of TOML, of the encoding, a number of too many digits, nesting
         raise ConfigError(f"recipe {path}: not readable as TOML ({str(error)[:200]})") from None
-    base = path.parent / str(content.get("extends", ""))
-    if base.is_file() and base != path:
-        search = _content(base).get("search", {}) | content.get("search", {})
-        content |= {"search": search} if search else {}
-    return content

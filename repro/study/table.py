@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from repro.base.glossary import metric_of
 from repro.records.record import Record
 
 if TYPE_CHECKING:
@@ -12,19 +13,6 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 PLAIN = (int, float, str)
-# The metric of a number, by the start of its name after that of the model (`retrained_mia_...`).
-METRIC_OF = {
-    "tow": "tow",
-    "mia_": "mia",
-    "attack_": "attacks",
-    "lira_": "lira",
-    "entanglement_": "entanglement",
-    "margin_": "margins",
-    "klom_": "klom_margins",
-    "landscape_": "landscape",
-    "hessian_": "hessian",
-    "relearning_": "relearning",
-}
 
 
 def table_of(records: Iterable[Record]) -> "pd.DataFrame":
@@ -76,11 +64,8 @@ def flat_settings(settings: Mapping[str, Any]) -> Row:
 
 def has_number(run: Record, name: str) -> bool:
     """Return whether a run's result has a number from a version of its metric that is not outdated."""
-    if name not in run.result:
-        return False
-    outdated = run.result.get("outdated", ())
-    plain = name.removeprefix("original_").removeprefix("retrained_")
-    return not any(plain.startswith(start) for start, metric in METRIC_OF.items() if metric in outdated)
+    outdated = run.result.get("outdated")
+    return name in run.result and not (outdated and metric_of(name) in outdated)
 
 
 def comparable(records: Sequence[Record]) -> list[Record]:

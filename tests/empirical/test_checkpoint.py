@@ -24,7 +24,7 @@ from empirical.training.loop import Log, fit
 from empirical.training.rules import Plain, Sam
 from empirical.training.step import Stage, Step
 from repro.base.ending import Ending, Stopped
-from repro.base.files import collected
+from repro.base.files import collect_damage
 from repro.records.stages import Checkpoints
 from repro.records.store import Store
 from tests.empirical.cells import METHODS, PAIRS, build
@@ -158,7 +158,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_counts(tmp_path: Pa
     assert kept.numbers() == [2, 3]
     newest = kept.folder / "3.sealed"
     newest.write_bytes(newest.read_bytes()[:-1])
-    with collected() as lines:
+    with collect_damage() as lines:
         assert kept.latest() == b"two"
     assert ["stage/3.sealed" in line for line in lines] == [True]
     kept.clear()

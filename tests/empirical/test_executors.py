@@ -22,11 +22,12 @@ from empirical.settings.keys import pretrain_key, subset_key
 from empirical.settings.run_config import RunConfig, Runtime, config_for
 from empirical.studies import executors
 from empirical.studies.executors import GridReport, one_a_gpu, run_all, run_groups
+from empirical.studies.finished import with_data
 from empirical.training.loop import fit
 from empirical.training.together import Processes
 from repro.base.ending import Ending, Stopped
 from repro.base.errors import ConfigError, MissingDataError, OutOfMemoryError_
-from repro.base.files import collected
+from repro.base.files import collect_damage
 from repro.commands.empirical import processes
 from repro.records import leases
 from repro.records.identity import run_id
@@ -201,7 +202,7 @@ def test_damaged_weights_never_reach_a_record(cells: list[RunConfig], store: Sto
         raw[-200:-100] = bytes(100)
         path.write_bytes(raw)
     added = replace(cell, metrics=("accuracy", "tow"))
-    with collected() as lines:
+    with collect_damage() as lines:
         compute_all([added], store)
     assert len(lines) == len(list((store.root / "damaged").iterdir())) == 3
     (record,) = store.records("unlearn")
@@ -223,7 +224,7 @@ def test_workers_give_the_report_of_one_process(
     found, expected = ({one.run_id: untimed(one) for one in made.records("unlearn")} for made in (store, alone))
     assert found == expected
     monkeypatch.setattr(executors, "Worker", lambda *_: pytest.fail("a process was started for nothing"))
-    again = run_groups([cells], store, CPU, workers=2)
+    again = run_groups([with_data(cells, CPU, store.stages)], store, CPU, workers=2)
     assert (len(again.found), again.remaining) == (3, 0)
 
 

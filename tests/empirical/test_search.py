@@ -19,7 +19,21 @@ from empirical.studies.finished import Finished
 from empirical.studies.grid import _record_search, run_grid
 from empirical.studies.plan import plan
 from empirical.studies.recipe import Recipe, load_recipe
-from empirical.studies.search import EDGE, INTERIOR, NOTHING, Search, SearchResult, Value, best_value
+from empirical.studies.search import (
+    EDGE,
+    INTERIOR,
+    NOTHING,
+    Search,
+    SearchResult,
+    Value,
+    argmax,
+    curve_of,
+    floor_of,
+    next_values,
+    original_tow,
+    place_of,
+    search_facts,
+)
 from repro.base.errors import ConfigError
 from repro.commands.cli import app
 from repro.records.identity import run_id
@@ -38,12 +52,10 @@ def rounds_of(
     """Run a search against a curve that is known, and return the values in the order of its rounds, and its end."""
     curve: dict[Value, float | None] = {}
     rounds = []
-    wanted, place = search.next_values(curve, untouched, floor)
-    while wanted:
+    while wanted := next_values(search, curve, untouched, floor):
         rounds.append(" ".join(f"{value:g}" for value in wanted))
         curve |= {value: tow(value) for value in wanted}
-        wanted, place = search.next_values(curve, untouched, floor)
-    return f"{' | '.join(rounds)} -> {best_value(curve):g} {place}"
+    return f"{' | '.join(rounds)} -> {argmax(curve):g} {place_of(search, curve, untouched, floor)}"
 
 
 def peak(at: float) -> Callable[[float], float]:
@@ -102,7 +114,7 @@ def test_a_search_tries_values_until_its_winner_stands_between_two(
 
 def test_of_two_equal_values_the_lesser_wins_and_one_that_diverged_never_does() -> None:
     for curve in ({0.1: None, 0.01: 0.2}, {0.1: 0.5, 0.01: 0.5}, {0.01: 0.5, 0.1: 0.5}):
-        assert best_value(curve) == 0.01
+        assert argmax(curve) == 0.01
 
 
 @pytest.mark.parametrize(
@@ -235,7 +247,10 @@ def test_every_pretraining_rule_has_a_choice_of_its_own_and_only_what_needs_it_r
     assert found["sgd"].value == 0.04
     assert found["sgd"].place == INTERIOR
     assert found["sam-0.1"].place == EDGE
-    assert (found["sgd"].floor, found["sgd"].untouched) == (pytest.approx(0.026), pytest.approx(0.35))
+    assert (floor_of(found["sgd"].table), original_tow(found["sgd"].table)) == (
+        pytest.approx(0.026),
+        pytest.approx(0.35),
+    )
     assert {cell.pretrain: cell.lr for cell in study.resolve(Finished([store]), CPU).runs}["sgd"] == 0.04
 
 
@@ -250,18 +265,16 @@ def test_of_several_seeds_the_mean_chooses_once_all_of_them_have_run(study: Reci
     assert part == [3 * 2 + 3, 3]
     one = decided(several, store)["sgd"]
     assert (one.value, one.place) == (0.02, INTERIOR)
-    assert one.curve == {0.01: pytest.approx(0.5), 0.02: pytest.approx(0.7), 0.04: None}
-    assert (one.floor, one.untouched) == (pytest.approx(0.028), pytest.approx(0.37))
+    assert curve_of(one.table) == {0.01: pytest.approx(0.5), 0.02: pytest.approx(0.7), 0.04: None}
+    assert (floor_of(one.table), original_tow(one.table)) == (pytest.approx(0.028), pytest.approx(0.37))
     assert len(one.runs) == 3 * 3 + 3
     assert several.search is not None
-    assert several.search.facts(one)["choice_details"]["more_seeds"] == [7, 9]
-    assert (
-        decided(replace(several, search=replace(TWO_RATES, finer=False, more_seeds=())), store)["sgd"].curve[0.01]
-        == 0.9
-    )
+    assert search_facts(several.search, one)["choice_details"]["more_seeds"] == [7, 9]
+    alone = decided(replace(several, search=replace(TWO_RATES, finer=False, more_seeds=())), store)["sgd"]
+    assert curve_of(alone.table)[0.01] == 0.9
     # A value counts when every seed has tried it.
     more = decided(replace(several, search=replace(TWO_RATES, finer=False, more_seeds=(7, 9, 11))), store)["sgd"]
-    assert (more.curve, more.value, more.floor, len(more.missing)) == ({}, None, None, 2 + 1)
+    assert (curve_of(more.table), more.value, floor_of(more.table), len(more.missing)) == ({}, None, None, 2 + 1)
 
 
 @pytest.mark.parametrize(("seeds", "said"), [
@@ -313,8 +326,9 @@ def test_what_a_record_says_of_its_choice_is_no_part_of_what_it_is_and_follows_t
     for record in before.values():
         one, told = searches[record.config["pretrain"]], record.result["choice_details"]
         assert (record.result["choice"], told["value"]) == (one.place, record.config["lr"])
-        assert dict(map(tuple, told["curve"])) == one.curve
-        assert told["tow"] == max(tow for tow in one.curve.values() if tow is not None)
+        curve = curve_of(one.table)
+        assert dict(map(tuple, told["curve"])) == curve
+        assert told["tow"] == max(tow for tow in curve.values() if tow is not None)
         assert record.result["rows_measured"] == "report"
     assert {record.result["rows_measured"] for record in store.records("choice")} == {"validation"}
     assert len(report.edges) == sum(one.place == EDGE for one in searches.values())

@@ -11,7 +11,7 @@ import pytest
 
 from empirical.settings.run_config import Runtime
 from empirical.studies.grid import run_grid
-from repro.base.files import collected
+from repro.base.files import collect_damage
 from repro.records.store import MARK, Store
 from tests.command import environment
 from tests.faults.test_kills import content
@@ -55,7 +55,7 @@ def test_no_damaged_file_reaches_a_number(number: int, base: Path, tmp_path: Pat
     damage(path, DAMAGE[number // len(kinds) % len(DAMAGE)], chance, files)
     untouched = path.exists() and path.read_bytes() == before
     named = store.verify()
-    with collected() as lines:
+    with collect_damage() as lines:
         store.records()
         report = run_grid(recipe(1, 1), store, runtime=Runtime(device="cpu"))
     assert (report.failed, report.remaining) == ({}, 0)
@@ -66,7 +66,7 @@ def test_no_damaged_file_reaches_a_number(number: int, base: Path, tmp_path: Pat
     listed = [[head.run_id for head in one.heads()] for one in (store, Store(base))]
     assert listed[0] == listed[1]
     assert content(store)["runs"] == content(Store(base))["runs"]
-    with collected() as again:
+    with collect_damage() as again:
         store.records()
     assert again == []
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from repro.base.files import collected
+from repro.base.files import collect_damage
 from repro.records.store import Store
 from tests.faults.conftest import ROOT, Victims, end_of, kill, kill_group, members
 
@@ -57,7 +57,7 @@ def test_a_hundred_kills_lose_no_finished_run(mode: str, victims: Victims, tmp_p
         code = victims.wait()
         assert code in ((-signal.SIGKILL, 0) if mode != "one worker" else (-signal.SIGKILL, 0, 1)), code
         slowest = max(slowest, end_of(session, 5))
-        with collected() as lines:
+        with collect_damage() as lines:
             now = {record.run_id for record in store.records() if record.status == "ok"}
         assert lines == []
         assert store.verify() == []

@@ -16,12 +16,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from repro.base.files import collected
+from repro.base.files import collect_damage
 from repro.records.identity import run_id
 from repro.records.publish import with_published, write_published
 from repro.records.published import PublishedStudy
 from repro.records.record import Record
 from repro.records.store import Store
+from repro.records.upkeep import tidy_store
 from tests.repro.test_store import Killed, at_call, raise_
 
 pytestmark = pytest.mark.faults
@@ -109,7 +110,7 @@ class StoreMachine(RuleBasedStateMachine):
     def read(self, reader: int) -> None:
         store = self.writers[reader]
         named = store.verify()
-        with collected() as lines:
+        with collect_damage() as lines:
             found = {record.config["a"]: record for record in store.records()}
         for identity in self.damaged:
             assert any(identity in line for line in (*lines, *named)), f"{identity} was damaged, and nobody said so"
@@ -141,7 +142,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(writer=WRITERS)
     def tidy(self, writer: int) -> None:
-        self.writers[writer].tidy()
+        tidy_store(self.writers[writer])
 
     @invariant()
     def what_was_published_is_whole(self) -> None:

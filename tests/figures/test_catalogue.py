@@ -13,7 +13,7 @@ from figures.drawing.files import draw
 from figures.drawing.style import Theme
 from figures.tables.records import Records
 from repro.base.errors import ConfigError
-from repro.base.parts import plugins
+from repro.base.parts import installed, plugins
 from repro.records.record import Record
 from repro.records.store import Store
 from tests.figures.conftest import studies_in
@@ -68,7 +68,8 @@ def test_an_installed_package_adds_its_figures_behind_the_built_in_ones(
     )
     (tmp_path / "figures_of_mine.py").write_text("def draw(records, theme): return 'mine'\n")
     monkeypatch.syspath_prepend(tmp_path)
-    plugins.cache_clear()
+    for known in (installed, plugins):
+        known.cache_clear()
     try:
         assert figure_names() == [*FIGURES, "fig-mine", "fig-gone", "fig-less"]
         for lost in ("fig-gone", "fig-less"):
@@ -77,7 +78,8 @@ def test_an_installed_package_adds_its_figures_behind_the_built_in_ones(
         assert find("fig-mine")(None, None) == "mine"  # type: ignore[arg-type, comparison-overlap]
         assert find("fig-tow").__module__.startswith("figures.networks")
     finally:
-        plugins.cache_clear()
+        for known in (installed, plugins):
+            known.cache_clear()
 
 
 def test_figures_load_neither_torch_nor_the_engine_and_that_of_the_theory_no_seaborn(

@@ -28,7 +28,7 @@ from empirical.settings.rule_labels import parse_options, parse_rule, parse_valu
 from empirical.studies.recipe import load_recipe
 from empirical.training.checkpoint import described
 from repro.base.errors import ReproError
-from repro.base.files import collected, read_with_checksum
+from repro.base.files import collect_damage, read_with_checksum
 from repro.records.publish import write_published
 from repro.records.published import PublishedStudy
 from repro.records.record import Record
@@ -127,7 +127,7 @@ NASTY = [b"\0", b"\xff", b"null", b"[]", b"{}", b"NaN", b"1e999", b"9" * 400, b"
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    with collected():
+    with collect_damage():
         yield
 
 

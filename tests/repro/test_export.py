@@ -13,7 +13,7 @@ import pytest
 
 from repro.base import outputs
 from repro.base.errors import ConfigError, MissingDataError
-from repro.base.files import collected
+from repro.base.files import collect_damage
 from repro.base.glossary import describe, explain, terms
 from repro.base.outputs import write_outputs
 from repro.commands.export import export, export_rows, meaning, study_records
@@ -179,7 +179,7 @@ def test_a_kind_that_is_a_path_leads_nowhere(store: Store, tmp_path: Path, kind:
     made = replace(store.save("unlearn", {"seed": 0}, result={"tow": 0.5}), kind=kind)
     made = replace(made, run_id=run_id(kind, made.identity))
     packed = PublishedStudy(write_published([made], tmp_path / "results" / "mine.parquet"))
-    with collected() as damage:
+    with collect_damage() as damage:
         assert packed.records() == []
     assert len(damage) == 1
     assert "kind" in damage[0]

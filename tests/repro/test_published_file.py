@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repro.base.errors import IntegrityError
-from repro.base.files import collected
+from repro.base.files import collect_damage
 from repro.base.outputs import LIST
 from repro.records.columns import flat, from_arrow, nested, to_arrow
 from repro.records.identity import SCHEMA, run_id
@@ -124,7 +124,7 @@ def test_a_file_changed_by_hand_is_named_and_its_other_rows_are_read(path: Path,
     change, lost = EDITS[name]
     edit(path, change)
     for wanted in (None, ids, ids[:1]):  # a file that lost a row does not pass for one that never had it
-        with collected() as lines:
+        with collect_damage() as lines:
             found = PublishedStudy(path).records("unlearn", ids=wanted)
         assert wanted == ids[:1] or len(found) == 2 - lost
         assert lines == PublishedStudy(path).verify()
@@ -137,7 +137,7 @@ def test_without_a_list_of_rows_one_that_is_doubled_or_of_another_run_is_named(p
     edit(path, lambda rows: None, manifest=False)
     assert PublishedStudy(path).verify() == []
     edit(path, lambda rows: rows.append(rows[0]), manifest=False)
-    with collected() as lines:
+    with collect_damage() as lines:
         assert len(PublishedStudy(path).records()) == 2
     assert len(lines) == 1
 
@@ -168,7 +168,7 @@ def test_a_file_that_is_no_published_study_is_named_and_skipped(store: Store, tm
     found: list[Any] = []
 
     def read() -> None:
-        with collected() as lines:
+        with collect_damage() as lines:
             found.append(read_records(readers(Store(tmp_path / "none"), path.parent)))
         found.append([line.partition(":")[0] for line in (*lines, *PublishedStudy(path).verify())])
 
@@ -196,7 +196,7 @@ def test_a_pack_without_a_run_of_a_kind_or_an_id_is_not_read_for_it(
     assert PublishedStudy(path).records("none") == PublishedStudy(path).records(ids=["another"]) == []
     (tmp_path / "half.parquet").write_bytes(b"PAR1 and then nothing")
     monkeypatch.undo()
-    with collected() as lines:
+    with collect_damage() as lines:
         assert PublishedStudy(tmp_path / "half.parquet").records("none") == []
     assert len(lines) == 1, "a file that cannot tell is looked at, and named"
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from empirical.settings.run_config import RunConfig
 from repro.base.errors import IntegrityError
-from repro.base.files import collected
+from repro.base.files import collect_damage
 from repro.records.identity import SCHEMA, plain, run_id_of_read
 from repro.records.record import Record
 from repro.records.shape import RESULTS, shape_fault
@@ -96,7 +96,7 @@ ODD = [
 @pytest.mark.parametrize("kind", WHOLE)
 def test_a_record_of_every_kind_is_read(store: Store, kind: str) -> None:
     written(store, kind, WHOLE[kind])
-    with collected() as lines:
+    with collect_damage() as lines:
         assert [record.result for record in store.records()] == [WHOLE[kind]]
     assert lines == []
     assert set(RESULTS) < set(WHOLE)
@@ -109,7 +109,7 @@ def test_a_result_that_nobody_could_draw_is_named_and_the_rest_is_read(
     other = store.save("unlearn", {"b": 2}, result=NETWORK)
     identity = written(store, kind, result)
     assert len(store.verify()) == 1
-    with collected() as lines:
+    with collect_damage() as lines:
         assert [record.run_id for record in store.records()] == [other.run_id]
     assert [identity in line for line in lines] == [True]
 
@@ -124,7 +124,7 @@ def test_a_result_that_nobody_could_draw_is_named_and_the_rest_is_read(
 )  # fmt: skip
 def test_settings_and_provenance_of_wrong_types_are_named(store: Store, part: str, value: Any) -> None:
     identity = written(store, "unlearn", NETWORK, **{part: value})
-    with collected() as lines:
+    with collect_damage() as lines:
         assert store.records() == []
     assert [identity in line and part in line for line in lines] == [True]
 

@@ -18,7 +18,7 @@ import pytest
 
 from repro.base.ending import Ending, Stopped
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
-from repro.base.files import collected, name_damage, process_tag
+from repro.base.files import collect_damage, name_damage, process_tag
 from repro.records import provenance
 from repro.records.columns import write_table
 from repro.records.folder import as_json, read_folder, write_folder
@@ -28,6 +28,7 @@ from repro.records.publish import published_path, with_published, write_publishe
 from repro.records.published import PublishedStudy, readers
 from repro.records.record import Record, pick, read_records
 from repro.records.store import Store
+from repro.records.upkeep import leftovers, require_store, tidy_store
 
 CONFIG = {"a": 1}
 
@@ -145,7 +146,7 @@ def test_a_damaged_run_is_named_once_moved_aside_and_counts_as_not_there(store: 
         path.write_bytes(changed[damage])
     gone = name == "result.json" and damage == "remove"  # then it was never finished
     assert any(name in problem for problem in store.verify()) != gone
-    with collected() as lines:
+    with collect_damage() as lines:
         assert store.records() == [other]
         assert store.find("unlearn", CONFIG) is None
     assert [f"runs/{record.run_id}/{name}" in line for line in lines] == [True] * (not gone)
@@ -158,7 +159,7 @@ def test_a_run_under_another_name_is_named_and_set_aside(store: Store) -> None:
     folder = store.root / "runs" / save(store).run_id
     folder.rename(folder.with_name("0" * 16))
     assert any("hashes to" in problem for problem in store.verify())
-    with collected() as lines:
+    with collect_damage() as lines:
         assert store.records() == []
     assert "0" * 16 in lines[0]
 
@@ -183,7 +184,7 @@ def test_a_store_that_cannot_be_changed_names_its_damage_and_is_left_alone(
         raise PermissionError
 
     monkeypatch.setattr(Path, "rename", refuse)
-    with collected() as lines:
+    with collect_damage() as lines:
         assert store.records() == []
     assert [line.endswith("hash") or "unreadable" in line for line in lines] == [True]
     assert (store.root / "runs" / record.run_id).is_dir()
@@ -196,10 +197,10 @@ def test_a_damaged_evaluation_leaves_its_run_without_that_number(store: Store) -
     }
     store.save("unlearn", CONFIG, result={}, evaluations=ids)
     flip(store.root / "evaluations" / ids["tow"] / "arrays.npz")
-    with collected() as lines:
+    with collect_damage() as lines:
         (record,) = store.records()
     assert (set(record.result), len(lines)) == ({"mia", "evaluations"}, 1)
-    with collected() as lines:
+    with collect_damage() as lines:
         assert store.records() == [record]
     assert lines == []
 
@@ -208,7 +209,7 @@ def test_a_damaged_evaluation_leaves_its_run_without_that_number(store: Store) -
 def test_pointers_that_cannot_be_read_are_named_and_the_run_stays(store: Store, text: str) -> None:
     record = save(store)
     (store.root / "runs" / record.run_id / "evaluations.json").write_text(text)
-    with collected() as lines:
+    with collect_damage() as lines:
         assert [one.run_id for one in store.records()] == [record.run_id]
     assert len(lines) == 1
 
@@ -232,7 +233,7 @@ def test_a_damaged_model_is_set_aside_and_not_loaded(store: Store) -> None:
         folder = store.stages.save(CONFIG, b"weights", {"seconds": 1.0})
         assert store.stages.read(folder.name) == (b"weights", json.loads((folder / "provenance.json").read_text()))
         flip(folder / name)
-        with collected() as lines:
+        with collect_damage() as lines:
             assert store.stages.read(folder.name) is None
         assert f"models/{folder.name}/{name}" in lines[0]
         assert store.stages.all() == []
@@ -290,7 +291,7 @@ def writer(root: Path, runs: int) -> Iterator[None]:
 
 
 def test_a_reader_beside_a_writer_never_takes_a_rewrite_for_damage(tmp_path: Path) -> None:
-    with writer(tmp_path, runs=1), collected() as lines:
+    with writer(tmp_path, runs=1), collect_damage() as lines:
         for _ in range(300):
             Store(tmp_path).records()
     assert lines == []
@@ -355,7 +356,7 @@ def test_a_rewrite_that_ends_early_leaves_the_run_of_before_or_no_run_or_the_who
                 save_epochs(store, 2)
     finally:
         signal.signal(signal.SIGTERM, heard)
-    with collected() as damaged:
+    with collect_damage() as damaged:
         found = [(one.result["x"], len(one.epochs())) for one in store.records()]
     assert found == ([] if left is None else [(left, left)])
     assert damaged == []
@@ -367,7 +368,7 @@ def test_a_rewrite_that_ends_early_leaves_the_run_of_before_or_no_run_or_the_who
 
 def test_damage_that_is_met_twice_is_named_once() -> None:
     heard: list[str] = []
-    with collected(heard.append) as damaged:
+    with collect_damage(heard.append) as damaged:
         for line in ("a: torn", "b: torn", "a: torn"):
             name_damage(line)
     assert damaged == heard == ["a: torn", "b: torn"]
@@ -408,10 +409,10 @@ def test_a_damaged_list_of_runs_is_named_and_taken_for_none(store: Store) -> Non
     store.lists.put("mine", RunList(("a" * 16,)))
     (path,) = (store.root / "studies").iterdir()
     path.write_text(path.read_text().replace("a" * 16, "c" * 16))
-    with collected() as lines:
+    with collect_damage() as lines:
         assert store.lists.get("mine") is None
         assert store.lists.all() == {}
-    assert lines == [f"studies/{path.name}: damaged; the next grid of the study lists its runs anew"]
+    assert lines == [f"studies/{path.name}: damaged; the next run of the study lists its runs anew"]
 
 
 def test_own_runs_come_before_committed_ones(store: Store, tmp_path: Path) -> None:
@@ -492,7 +493,7 @@ def test_a_listing_comes_from_the_index_and_follows_every_change(store: Store) -
     marker = store.root / "runs" / records[2].run_id / "result.json"
     flip(marker)
     os.utime(marker, ns=(1, 1))
-    with collected() as lines:
+    with collect_damage() as lines:
         assert records[2].run_id not in {head.run_id for head in store.heads()}
     assert records[2].run_id in lines[0]
 
@@ -516,10 +517,10 @@ def test_a_kind_is_read_without_opening_the_runs_of_another(store: Store) -> Non
     few = store.save("rare", {"a": 1}, result={"x": 1.0})
     many = [store.save("common", {"a": number}, result={"x": 1.0}) for number in range(3)]
     flip(store.root / "runs" / many[0].run_id / "config.json")
-    with collected() as damage:
+    with collect_damage() as damage:
         assert [record.run_id for record in store.records("rare")] == [few.run_id]
     assert damage == []
-    with collected() as damage:
+    with collect_damage() as damage:
         assert {record.run_id for record in store.records("common")} == {record.run_id for record in many[1:]}
     assert len(damage) == 1
 
@@ -534,7 +535,7 @@ def test_the_cells_within_a_store_are_verified_and_tidied_with_it(store: Store) 
     claim.write_bytes(b"")
     old = time.time() - 7200
     os.utime(claim, (old, old))
-    assert store.tidy() == [claim]
+    assert tidy_store(store) == [claim]
 
 
 def attach_many(root: str, identity: str, prefix: str) -> None:
@@ -564,7 +565,7 @@ def test_where_the_system_lists_no_processes_nobody_is_taken_for_dead(
     with store.lease("held"):
         monkeypatch.setattr("repro.base.files.PROCESSES", tmp_path / "proc")  # as on macOS
         assert [claim.gone for claim in store.leases.all()] == [False]
-        assert store.leftovers() == []
+        assert leftovers(store) == []
 
 
 def test_tidy_removes_what_nobody_needs_and_nothing_else(store: Store) -> None:
@@ -581,7 +582,7 @@ def test_tidy_removes_what_nobody_needs_and_nothing_else(store: Store) -> None:
         (store.root / path).write_bytes(b"")
         os.utime(store.root / path, (time.time(), time.time()) if "new" in path else (old, old))
     with store.lease("held"):
-        removed = {path.name for path in store.tidy()}
+        removed = {path.name for path in tidy_store(store)}
     assert removed == {model.name, gone, "old.lock", "old.claim", "torn.claim.break.7.ab"}
     assert (store.root / "runs" / elsewhere).exists()  # of a machine whose processes cannot be seen from here
     assert store.stages.checkpoints("0" * 16).latest() == b"an unfinished one"
@@ -597,9 +598,9 @@ def test_tidy_removes_nothing_of_a_user_s(store: Store, tmp_path: Path) -> None:
         (other.root / path).write_bytes(b"{}")
         os.utime(other.root / path, (0, 0))
     before = sorted(other.root.rglob("*"))
-    for touch in (other.leftovers, other.tidy, other.require):
+    for touch in (leftovers, tidy_store, require_store):
         with pytest.raises(MissingDataError, match="no store"):
-            touch()
+            touch(other)
     assert sorted(other.root.rglob("*")) == before
 
     model = store.stages.save(CONFIG, b"weights", {"seconds": 1.0})
@@ -608,10 +609,10 @@ def test_tidy_removes_nothing_of_a_user_s(store: Store, tmp_path: Path) -> None:
     for path in own:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"mine")
-    assert store.tidy() == [store.root / "checkpoints" / model.name]
+    assert tidy_store(store) == [store.root / "checkpoints" / model.name]
     assert store.stages.checkpoints(model.name).latest() is None
     assert [path.read_bytes() for path in own] == [b"mine"] * 3
-    assert store.tidy() == []
+    assert tidy_store(store) == []
 
 
 def test_a_folder_is_a_store_from_its_first_write_on_and_one_of_before_the_mark_by_its_runs(tmp_path: Path) -> None:
@@ -622,16 +623,16 @@ def test_a_folder_is_a_store_from_its_first_write_on_and_one_of_before_the_mark_
     ]
     for number, write in enumerate(writes):
         store = Store(tmp_path / str(number))
-        store.require()  # of what is not there nothing can be removed
+        require_store(store)  # of what is not there nothing can be removed
         write(store)
         (store.root / "other").touch()
-        store.require()
+        require_store(store)
         (store.root / ".repro-store").unlink()
         if store.records() or store.stages.all():
-            store.require()
+            require_store(store)
         else:
             with pytest.raises(MissingDataError, match="no store"):
-                store.require()
+                require_store(store)
 
 
 def test_a_model_is_removed_without_what_else_is_in_its_folder(store: Store) -> None:
@@ -692,7 +693,7 @@ def test_a_pipe_in_place_of_any_file_of_a_store_is_named_and_not_waited_for(tmp_
         store.lists.all()
         store.leases.all()
         store.verify()
-        store.leftovers()
+        leftovers(store)
         with suppress(IntegrityError):
             write_table(save(store), store.root)
 
@@ -703,7 +704,7 @@ def test_a_pipe_in_place_of_any_file_of_a_store_is_named_and_not_waited_for(tmp_
         store = filled(str(number))
         (store.root / name).unlink()
         os.mkfifo(store.root / name)
-        with collected() as damage:
+        with collect_damage() as damage:
             faults = store.verify()
             read(store)
         made_anew = {"index.jsonl", ".repro-store"}

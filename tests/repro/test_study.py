@@ -13,7 +13,8 @@ from figures.catalogue import find
 from figures.drawing.style import Theme
 from figures.tables.records import Records
 from repro.base.errors import ConfigError, MissingDataError
-from repro.base.files import collected
+from repro.base.files import collect_damage
+from repro.base.glossary import metric_of
 from repro.base.outputs import is_as_written
 from repro.base.parts import parts
 from repro.records.folder import read_marker, write_folder
@@ -48,12 +49,9 @@ def published(folder: Path, study: str, seeds: int, *, tow: float) -> Published:
 NOTHING = Published([])
 
 
-def test_a_recipe_names_its_study_and_what_it_extends() -> None:
+def test_a_recipe_names_its_study() -> None:
     study = load_study("cifar10-alpha")
-    assert (study.name, study.extends) == ("cifar10-alpha", "cifar10")
-    assert study.title == "CIFAR-10: NegGrad against alpha"
-    assert study.search == {**(load_study("cifar10").search or {}), "at": {"alpha": 0.9}}
-    assert load_study("signal-noise").search is None
+    assert study == Study("cifar10-alpha", "CIFAR-10: NegGrad against alpha")
     assert load_study("recipes/digits.toml") == load_study("digits")
     assert study.command == "repro study run recipes/cifar10-alpha.toml"
     assert load_study("mine").command == "no recipe of the toolkit has study mine"
@@ -147,7 +145,7 @@ def test_a_pooled_metric_whose_arrays_are_none_is_named_and_the_rest_is_read(sto
     marker = read_marker(folder / "result.json")
     files = {name: (folder / name).read_bytes() for name in marker["files"]} | {"arrays.npz": buffer.getvalue()}
     write_folder(folder, files, "result.json", marker)
-    with collected() as lines:
+    with collect_damage() as lines:
         assert [record.run_id for record in study.records(study.source(store, place))] == [runs[0]]
     assert [runs[1] in line and "arrays" in line for line in lines] == [True]
 
@@ -242,3 +240,11 @@ def test_what_is_published_again_adds_to_the_list(tmp_path: Path) -> None:
         publish_list(tmp_path, "mine", RunList(runs, search))
     assert Published([tmp_path / "any.parquet"]).lists.get("mine") == RunList(("a", "b"), ("a", "c"))
     assert Source(NOTHING, RunList()).said() == "published records"
+
+
+@pytest.mark.parametrize(("number", "metric"), [
+    ("tow", "tow"), ("tow_mia", "gap"), ("retrained_mia_correctness", "mia"), ("klom_images", "klom_margins"),
+    ("relearning_steps", "relearning"), ("original_test_accuracy", "accuracy"), ("n_retain", ""), ("status", ""),
+])  # fmt: skip
+def test_a_number_belongs_to_the_metric_that_declares_it(number: str, metric: str) -> None:
+    assert metric_of(number) == metric

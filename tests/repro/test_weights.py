@@ -12,7 +12,7 @@ import pytest
 from empirical.settings.run_config import RunConfig
 from empirical.studies.compare import check_study, diff_runs
 from repro.base.errors import ConfigError, IntegrityError
-from repro.base.files import collected
+from repro.base.files import collect_damage
 from repro.records.identity import plain
 from repro.records.lists import RunList
 from repro.records.publish import with_published, write_published
@@ -54,7 +54,7 @@ def test_a_study_names_such_runs_and_leaves_them_out(store: Store) -> None:
     runs = [saved(store, record) for record in BOTH]
     store.lists.put("mine", RunList(tuple(one.run_id for one in runs)))
     study = Study("mine")
-    with collected() as lines:
+    with collect_damage() as lines:
         found = study.records(study.source(store, Published([])))
     assert [one.run_id for one in found] == [runs[2].run_id]
     assert [IDS["pretrain"] in line and "left out" in line for line in lines] == [True]

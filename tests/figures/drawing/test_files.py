@@ -14,7 +14,7 @@ from figures.catalogue import FIGURES
 from figures.drawing.drawing import Drawing
 from figures.drawing.files import draw, latex, markdown
 from repro.base.errors import ConfigError, IntegrityError
-from repro.base.files import collected
+from repro.base.files import collect_damage
 from repro.records.lists import RunList
 from repro.records.record import Record
 from repro.records.store import Store
@@ -48,7 +48,7 @@ def test_a_figure_of_damaged_records_is_named_and_the_others_are_drawn(
         raise IntegrityError(f"run {record.run_id}: arrays.npz: no plain arrays")
 
     monkeypatch.setattr(Record, "arrays", torn)
-    with collected() as damage:
+    with collect_damage() as damage:
         drawn = draw(["fig-margins", "tab-minmax"], studies_in(golden), tmp_path)
     assert [one.name for one in drawn] == ["tab-minmax"]
     assert [line for line in damage if line.startswith("fig-margins: not drawn; run ")]
