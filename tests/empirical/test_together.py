@@ -46,6 +46,7 @@ def close(left: State, right: State) -> None:
             assert torch.allclose(tensor, right[name], rtol=1e-5, atol=1e-10), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "rule"), CASES)
 def test_two_processes_equal_one_that_accumulates(method: str, rule: str, together: Any) -> None:
     """Weights and BatchNorm's running statistics, over 18 steps; the batches do not halve evenly."""
@@ -58,6 +59,7 @@ def test_two_processes_equal_one_that_accumulates(method: str, rule: str, togeth
     assert len(log.epochs) == EPOCHS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "rule"), CASES)
 def test_without_normalization_they_equal_one_process_on_the_whole_batch(method: str, rule: str, together: Any) -> None:
     whole, log = trained("plain", method, rule, parts=1)
@@ -66,14 +68,17 @@ def test_without_normalization_they_equal_one_process_on_the_whole_batch(method:
     assert [row["loss"] for row in logged["epochs"]] == pytest.approx([row["loss"] for row in log.epochs], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_two_processes_of_two_parts_each_equal_one_of_four(together: Any) -> None:
     close(together["four parts"][0], trained("normalized", "neggrad", "minmax-asam-0.5", parts=4)[0])
 
 
+@pytest.mark.slow
 def test_a_second_process_with_weights_of_its_own_takes_those_of_the_first(together: Any) -> None:
     close(together["apart"][0], trained("normalized", "neggrad", "sgd", start=make_network)[0])
 
 
+@pytest.mark.slow
 def test_a_local_perturbation_is_that_of_the_part_and_another_training(together: Any) -> None:
     local, _ = trained("plain", "neggrad", "asam-0.5", perturbation="local")
     close(together["local"][0], local)
@@ -83,11 +88,19 @@ def test_a_local_perturbation_is_that_of_the_part_and_another_training(together:
     close(*plain)
 
 
+@pytest.mark.slow
 def test_all_end_where_one_hears_a_signal_and_go_on_from_the_state_that_the_first_wrote(together: Any) -> None:
     state, log = together["interrupted"]
     whole, _ = together["normalized neggrad asam-0.5"]
     assert all(torch.equal(tensor, whole[name]) for name, tensor in state.items())
     assert log["resumed"] == 1
+
+
+def test_without_normalization_the_parts_of_a_batch_train_what_the_whole_batch_does() -> None:
+    (parts, log), (whole, once) = (trained("plain", "neggrad", "asam-0.5", parts=count) for count in (2, 1))
+    close(parts, whole)
+    assert log.gradient_evaluations == once.gradient_evaluations
+    assert [row["loss"] for row in log.epochs] == pytest.approx([row["loss"] for row in once.epochs], rel=1e-6)
 
 
 def test_a_batch_is_cut_into_parts_that_differ_by_one_row() -> None:

@@ -21,10 +21,9 @@ from repro.records.folder import read_marker, write_folder
 from repro.records.lists import PUBLISHED, RunList, publish_list
 from repro.records.publish import write_published
 from repro.records.published import Published, PublishedStudy
-from repro.records.record import Record
 from repro.records.store import Store
 from repro.study.study import LOOSE, Source, State, Study, load_study, named_studies
-from repro.study.table import comparable, row_of, table_of
+from repro.study.table import row_of
 
 ROOT = Path(__file__).parents[2]
 PACKS = sorted((ROOT / "results").glob("*.parquet"))
@@ -214,16 +213,6 @@ def test_the_numbers_of_a_figure_are_means_of_columns_of_its_studys_table(
         pd.testing.assert_series_equal(seen["mean"], wanted["mean"], check_names=False)
         pd.testing.assert_series_equal(seen["sd"], wanted["std"], check_names=False)
         assert seen["seeds"].tolist() == wanted["count"].tolist()
-
-
-def test_numbers_of_two_versions_of_a_metric_never_stand_in_one_column() -> None:
-    def run(seed: int, version: int) -> Record:
-        made = {"mia": {"id": str(seed), "version": version}, "tow": {"id": str(seed), "version": 1}}
-        return Record(str(seed), "unlearn", "ok", {"seed": seed}, {"mia_auc": 0.6, "tow": 0.5, "evaluations": made}, {})
-
-    table = table_of(comparable([run(0, 1), run(1, 2)]))
-    assert table["mia_auc"].isna().tolist() == [True, False]
-    assert table["tow"].tolist() == [0.5, 0.5]
 
 
 def test_a_damaged_file_of_lists_is_named(tmp_path: Path) -> None:
