@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from figures.answers.networks import SAM, main_runs
-from figures.answers.runs import differences
+from figures.answers.runs import rule_effects
 from figures.tables.records import Studies
 from repro.statistics.answers import NO_DIFFERENCE, ONLY_WHERE, OPEN, YES, answer
 from repro.statistics.effects import NO_UNLEARNING, NOT_CHOSEN, combine_seeds, pool, voting
@@ -25,7 +25,7 @@ def runs(committed: Studies) -> Any:
 
 @pytest.fixture(scope="module")
 def effects(runs: Any) -> Any:
-    return differences(runs, "tow", SAM)
+    return rule_effects(runs, "tow", SAM)
 
 
 def test_every_pair_stands_on_one_original_and_one_reference(runs: Any, effects: Any) -> None:
