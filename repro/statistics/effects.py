@@ -145,14 +145,15 @@ def combine_seeds(effects: Table) -> Settings:
     _require(effects, (*COMPARISON, "block", "value"))
     comparisons: Table = effects.groupby([*COMPARISON, "block"])["value"].mean().unstack("block")
     comparisons = comparisons[comparisons.notna().sum(axis=1) >= FEWEST]
-    places: Table = comparisons.index.to_frame(index=False)
-    sets = places["forget_set"].nunique()
-    complete = places.groupby("setting")["forget_set"].transform("nunique") == sets
-    comparisons, places = comparisons[complete.to_numpy()], places[complete]
-    names = tuple(sorted(places["setting"].unique()))
+    settings, row = np.unique(comparisons.index.get_level_values("setting"), return_inverse=True)
+    sets, column = np.unique(comparisons.index.get_level_values("forget_set"), return_inverse=True)
+    contrasts = np.zeros((len(settings), len(sets)), dtype=int)  # of a setting on a forget set
+    np.add.at(contrasts, (row, column), 1)
+    complete: Any = contrasts.all(axis=1)
+    names, comparisons = tuple(settings[complete]), comparisons[complete[row]]
     # Each comparison's weight in its setting, (settings, comparisons): contrasts count alike, and so do forget sets.
-    own = places["setting"].to_numpy() == np.array(names, dtype=object)[:, None]
-    weights = own / places.groupby(["setting", "forget_set"])["contrast"].transform("size").to_numpy() / max(sets, 1)
+    own = (row == np.flatnonzero(complete)[:, None])[:, complete[row]]
+    weights = own / contrasts[row, column][complete[row]] / max(len(sets), 1)
     known = comparisons.notna().to_numpy().astype(int)
     counts = known.sum(axis=1)
     errors = comparisons.T.cov(min_periods=2).fillna(0.0).to_numpy() * (known @ known.T) / np.outer(counts, counts)
