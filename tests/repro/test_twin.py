@@ -58,7 +58,7 @@ def watch(experiment: Experiment, rule: Rule | None = None) -> tuple[Curves, Cur
     def observe(network: Network, progress: float) -> dict[str, Any]:
         found = learned(network)
         for side, where in rows.items():
-            scores = network.logits(network.make_experiment(images.train_images[where])).detach()
+            scores = network.logits(network.normalize(images.train_images[where])).detach()
             labels = images.train_labels[where]
             found[f"{side}_loss"] = float(torch.nn.functional.cross_entropy(scores, labels))
             found[f"{side}_error"] = float((scores.argmax(1) != labels).double().mean())
