@@ -76,11 +76,11 @@ def run(
         config = as_searched(config)
     prepare_portable([config])
     from empirical.runs.resources import Resources
-    from empirical.runs.run import run as run_cell
+    from empirical.runs.run import run as run_config
     from empirical.training.together import torchrun_processes
 
     with torchrun_processes(runtime.device) as group:
-        record = run_cell(config, Store(store), resources=Resources(Store(store), runtime, group=group))
+        record = run_config(config, Store(store), resources=Resources(Store(store), runtime, group=group))
     if not group.first:
         return
     if json:
