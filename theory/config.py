@@ -104,9 +104,9 @@ class TheoryConfig:
                                 low=0)  # fmt: skip
     stop_forget_error: float | None = setting(None, "Stop at the first checkpoint with at least this forget error",
                                               unit="share", low=0.0, high=1.0)  # fmt: skip
-    checkpoint_every: int = setting(5, "Epochs between checkpoints up to epoch 100; 4 times as many up to 500, then 10",
-                                    unit="epochs", low=1)  # fmt: skip
-    directions: int = setting(512, "Points of the quadrature of the test error, a power of two", unit="count", low=4)
+    checkpoint_every: int = setting(5, "Epochs between checkpoints up to epoch 100; 4 times this up to epoch 500, then "
+                                    "10 times", unit="epochs", low=1)  # fmt: skip
+    directions: int = setting(512, "Points over which the test error is averaged, a power of two", unit="count", low=4)
     curvature: bool = setting(False, "Measure top eigenvalue and trace of the Hessian of the retain loss")
     attacks: bool = setting(False, "Measure the membership attack on F, and the epochs until F is learned again")
     seeds: int = setting(20, "Independent seeds", unit="count", low=1)

@@ -141,7 +141,7 @@ def simulate_many(configs: Sequence[TheoryConfig], *, description: str = "", ora
     rows: dict[TheoryConfig, list[SeedResults]] = {config: [] for config in configs}
 
     def simulate_seed(job: tuple[TheoryConfig, int]) -> list[SeedResults]:
-        key, seed = job[0], Seed(job[0], draw(*job))
+        key, seed = job[0], SeedRun(job[0], draw(*job))
         pretrained = train(seed, key, start_state(seed.drawn.start), pretrain_plan(seed))
         retrained = nothing_retrained(key, pretrained)
         if oracle:
@@ -203,7 +203,7 @@ def replay(config: TheoryConfig, drawn: Draw, orders: Orders) -> Trajectory:
         if len(rows) % epochs:
             raise reject(name, epochs, f"a divisor of the {len(rows)} given steps")
         schedules.append(make(config, labels, rows, per_epoch=len(rows) // epochs))
-    seed = Seed(config, drawn, given=schedules[1])
+    seed = SeedRun(config, drawn, given=schedules[1])
     plan = trained_plan(config, schedules[0], np.arange(config.n))
     pretrained = train(seed, config, start_state(drawn.start), plan)
     return collected(config, [(pretrained, nothing_retrained(config, pretrained), unlearn(seed, config, pretrained))])
@@ -217,7 +217,7 @@ def thread_count() -> int:
 
 
 @dataclass
-class Seed:
+class SeedRun:
     """One draw of a pretraining, and its batches; settings that read the same batches share one schedule.
 
     Attributes:
@@ -264,18 +264,18 @@ class StagePlan(NamedTuple):
     probing: Probe | None = None
 
 
-def pretrain_plan(seed: Seed) -> StagePlan:
+def pretrain_plan(seed: SeedRun) -> StagePlan:
     """Return the pretraining of a seed, on all samples."""
     return trained_plan(seed.key, *_plain_training(seed, seed.key.n))
 
 
-def retrain_plan(seed: Seed) -> StagePlan:
+def retrain_plan(seed: SeedRun) -> StagePlan:
     """Return the same training on the retain samples alone; only its end is measured."""
     plan = trained_plan(seed.key, *_plain_training(seed, seed.key.n_retain))
     return plan if seed.key.pretrain_stop_loss is not None else plan._replace(epochs=plan.epochs[-1:])
 
 
-def _plain_training(seed: Seed, count: int) -> tuple[Schedule, np.ndarray]:
+def _plain_training(seed: SeedRun, count: int) -> tuple[Schedule, np.ndarray]:
     rng, members = generator(seed.drawn.seed, "pretrain"), np.arange(count)
     return pretrain_schedule(seed.key, seed.drawn.problem.labels, rng, members=members), members
 
@@ -302,7 +302,7 @@ def unlearn_rules(config: TheoryConfig) -> RulePhases:
     return [(make_rule(config.unlearn, config, rho=config.rho), config.epochs)]
 
 
-def unlearn_plan(seed: Seed, config: TheoryConfig) -> StagePlan:
+def unlearn_plan(seed: SeedRun, config: TheoryConfig) -> StagePlan:
     """Return the unlearning of a seed; it ends at the forget error of `stop_forget_error`."""
     level = config.stop_forget_error
     epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
@@ -335,7 +335,7 @@ def from_the_start(config: TheoryConfig, pretrained: StageResult, result: StageR
     return replace(result, diverged_at=result.diverged_at + trained * -(-config.n // config.batch_size))
 
 
-def unlearn(seed: Seed, config: TheoryConfig, pretrained: StageResult) -> StageResult:
+def unlearn(seed: SeedRun, config: TheoryConfig, pretrained: StageResult) -> StageResult:
     """Unlearn from a copy of a pretrained state; after a diverged pretraining there is nothing to unlearn."""
     if pretrained.diverged_at >= 0:
         return nothing_unlearned(config, pretrained)
@@ -343,7 +343,7 @@ def unlearn(seed: Seed, config: TheoryConfig, pretrained: StageResult) -> StageR
     return from_the_start(config, pretrained, result)
 
 
-def train(seed: Seed, config: TheoryConfig, state: NetworkState, plan: StagePlan) -> StageResult:
+def train(seed: SeedRun, config: TheoryConfig, state: NetworkState, plan: StagePlan) -> StageResult:
     """Train a state in place from checkpoint to checkpoint, until the last one, the plan's condition or divergence."""
     from theory.measures.measure import measure_network
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from theory.mean_field.plain_field import PlainMeanField
 
 ERROR_LEVEL = 0.1  # test error at the boundary of benign overfitting (Theorem 3.2)
-HELD_ALPHA = 0.9  # below, seeds fall apart after long ascent, and the mean is no typical one: figures draw no line
+HELD_ALPHA = 0.9  # below it, seeds differ widely after long ascent and their mean is not typical: figures draw no line
 WEAK_ALPHA = 0.45  # predicted thresholds of alpha below it are often wrong
 UNPREDICTED = ("forget_angle", "label_noise", "activation_power", "momentum", "weight_decay", "sharpness_batch")
 PREDICTED_RULES = ("sgd", "sam", "retain_sam", "sharpen")

@@ -182,7 +182,7 @@ def _padded(
 
 
 class NeuronRule(NamedTuple):
-    """How a loss becomes a step: one entry a group.
+    """How a loss becomes a step. An array has one entry per group.
 
     Attributes:
         samples: which samples of the batch a group reads: `ALL`, `RETAIN` or `FORGET`.

@@ -108,8 +108,8 @@ def make_experiment(config: RunConfig, resources: Resources) -> Experiment:
 def train_models(experiment: Experiment) -> Models:
     """Return the models of a run: from the store, or trained now.
 
-    A model that another process trains comes last. The unlearned one is trained after the others, so that no weights
-    that are not stored are lost to a retrained model that is `Held`.
+    A model that another process trains comes last. The unlearned model is trained after the others: its weights may not
+    be stored, and a retrained model that is `Held` would lose them.
 
     Raises:
         ConfigError: before any training, when the forget or test set is too small to be measured as asked.

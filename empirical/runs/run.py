@@ -70,7 +70,7 @@ def compute_run(config: RunConfig, resources: Resources) -> tuple[Record, bool]:
             return done, False
         found = store.find(kind, config)
         known = found if found and found.status != "failed" else None
-        experiment = make_experiment(_on_the_same_images(config, known), resources)
+        experiment = make_experiment(_with_metrics_to_repeat(config, known), resources)
         models = train_models(experiment)
         identity = group.broadcast(lambda: _measure_and_record(config, experiment, models, known).run_id)
         return store.load(identity), True
@@ -148,8 +148,8 @@ def lack_of_memory(error: BaseException) -> BaseException | None:
     return None
 
 
-def _on_the_same_images(config: RunConfig, found: Record | None) -> RunConfig:
-    """Return the config with the metrics that a finished run has on other images, which are measured again."""
+def _with_metrics_to_repeat(config: RunConfig, found: Record | None) -> RunConfig:
+    """Return the config with the metrics that a finished run has on other images. They are measured again."""
     if found is None or found.result.get("rows_measured", "all") == config.rows_measured:
         return config
     there = [name for name in found.result.get("evaluations", {}) if name in names("metrics")]

@@ -186,7 +186,9 @@ class RunConfig:
         identifies=False,
     )
     trajectory: bool = setting(
-        False, "record accuracies after every epoch of unlearning; finished runs do not change", identifies=False
+        False,
+        "record accuracies after every epoch of unlearning; finished runs are not trained again for it",
+        identifies=False,
     )
     metrics: tuple[str, ...] = setting(("accuracy", "tow"), "metrics to compute", identifies=False)
     preset: str = setting("correct", "behaviour at the known discrepancies: correct, official-paper, official-release")

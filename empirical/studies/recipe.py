@@ -196,7 +196,7 @@ def load_recipe(path: str | Path) -> Recipe:
     content = {"name": path.stem, **_read(path)}
     for name in RUN_BY & content.keys():
         raise ConfigError(
-            f"recipe {path}: {name}: is no key of a recipe: its runs are [[runs]], and --where takes some of them"
+            f"recipe {path}: {name}: is no key of a recipe; a recipe lists its runs as [[runs]], --where selects some"
         )
     if "runs" in content:
         configs = content.pop("runs")

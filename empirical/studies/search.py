@@ -111,7 +111,7 @@ class Search:
     values: tuple[int | float, ...] = setting((0.003, 0.01, 0.03, 0.1), "the values tried first", low=0, open_low=True)
     seed: int = setting(9, "training seed of the trials, not one of the study's", low=0)
     more_seeds: tuple[int, ...] = setting((), "further ones: a value counts by its mean ToW over all", low=0)
-    factor: float = setting(0.0, "ratio of a value past an end to the one at it; 0: of the last two there", low=0)
+    factor: float = setting(0.0, "ratio of neighbouring values past an end; 0: that of the last two values there", low=0)
     furthest: int = setting(4, "values that may be added past each end", low=0, high=1000)
     finer: bool = setting(False, "also try the values halfway between the winner and its neighbours")
     at: Mapping[str, Any] = field(
@@ -142,7 +142,9 @@ class Search:
         return (self.seed, *self.more_seeds)
 
     def setting_of(self, config: RunConfig) -> RunConfig:
-        """Return what a value is searched for: the run with the settings of `at`, without its seeds and metrics.
+        """Return the setting for which a value is searched: the run with the settings of `at`.
+
+        Seeds and metrics are those of a trial.
 
         Raises:
             ConfigError: when a seed is one of the study's own, or there is no retrained model to compute ToW with.

@@ -335,8 +335,8 @@ def build_minmax(spec: RuleSpec, context: RuleContext) -> Rule:
     retain = replace(base, part="retain", scope=Scope(rest, fidelity.mask_stage))
     forget = replace(base, part="forget", scope=Scope(mask, fidelity.mask_stage))
     if isinstance(forget, Sam):
-        released = fidelity.minmax_sign == "negated-loss"
-        forget = replace(forget, sharpness=-1) if released else replace(forget, ascent=-1)
+        negates_loss = fidelity.minmax_sign == "negated-loss"
+        forget = replace(forget, sharpness=-1) if negates_loss else replace(forget, ascent=-1)
     return Branches(retain, forget)
 
 

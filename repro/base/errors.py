@@ -22,7 +22,7 @@ class MissingDataError(ReproError):
 
 
 class OutOfMemoryError_(ReproError):
-    """The device ran out of memory; the message names the largest batch that fitted."""
+    """The device ran out of memory; the message names the largest batch that was tried."""
 
     exit_code = 4
 

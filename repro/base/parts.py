@@ -67,7 +67,7 @@ class Metric:
         pooled: whether it reads many runs that differ in their seeds only, as an `empirical.metrics.pooled.SeedArrays`.
         reference: whether it compares with the retrained model; runs without a retrained model have no such number.
         shadow_models: whether it reads the subset models of the memorization scores.
-        looks: names of own settings whose product is the number of images from each of two sets that a model predicts.
+        looks: own settings. Their product is the number of images that a model predicts, from each of two sets.
         terms: what its numbers mean, for the glossary.
         own: its own settings by name: the keyword arguments of the function, which are also settings of a run.
     """

@@ -59,7 +59,7 @@ app.add_typer(models.app, name="models", rich_help_panel=THINGS)
 app.command("explain", rich_help_panel=HELP)(words.explain_word)
 app.command("schema", rich_help_panel=HELP)(words.schema)
 app.command("doctor", rich_help_panel=HELP)(doctor.doctor)
-# Names of before version 0.3, which 0.4 may drop.
+# Names from before version 0.3; version 0.4 may drop them.
 app.add_typer(studies.app, name="empirical", hidden=True)
 groups["records"].command("pack", hidden=True)(records.publish)
 OLD = {**records.COMMANDS, **figures.COMMANDS, "pack": records.publish, "check": studies.check, "export": export.export}

@@ -54,7 +54,9 @@ FORGETTING = ("difficulty", "scores", "subsets", "subset_model", "subset_epochs"
 @with_settings(
     RunConfig, panels=PANELS,
     shown={"difficulty": "high where published memorization scores give it, else random",
-           "lr": "the published search's for the same setting, else 0.02"},
+           "lr": "the published search's for the same setting, else 0.02",
+           "epochs": "the published search's, else 5", "batch_size": "the published search's, else 64",
+           "pretrain_epochs": "the published search's, else 15"},
     choices={field: names(kind) for field, kind in KINDS.items()} | {"metrics": names("metrics")},
 )  # fmt: skip
 @with_runtime
@@ -176,12 +178,12 @@ def evaluate(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A metric's setting: landscape_points=25; repeatable.")
     ] = None,
-    retrain: Annotated[bool, typer.Option("--retrain", help="Train models again whose weights are gone.")] = False,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Train models again if their weights are gone.")] = False,
     workers: Annotated[int, typer.Option(help="Processes; 0: one per GPU, or per core without a GPU.", min=0)] = 0,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Add numbers to finished runs without training anything."""
+    """Add metrics to finished runs. Nothing is trained, except with --retrain."""
     from empirical.studies.measure import measure_runs, runs_of
 
     records = runs_of(what, Store(store), runtime)

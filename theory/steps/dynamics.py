@@ -23,13 +23,13 @@ g0 is the gradient of its samples in its neurons, and g1 the same gradient at `W
 the W before the step. s = +1 is SAM, s = -1 maximizes sharpness, rho = 0 is SGD. No formula contains d.
 
 Momentum and weight decay are linear, so they act on coordinates: `B <- mu B + lambda X + G, X <- X - eta B`. X is u, V,
-p, q or the share of w0, whose gradient is zero. With `relu(x)^q` every indicator `1[x > 0]` becomes `q x^(q-1)`. With
-m-sharpness each part of a batch has a perturbation of its own.
+p, q or c0, the share of w0, whose gradient is zero. With `relu(x)^q` every indicator `1[x > 0]` becomes
+`q x^(q-1)`. With m-sharpness each part of a batch has a perturbation of its own.
 
 ASAM by neuron perturbs by `eps_a = rho |w_a|^2 g_a / sqrt(sum_b |w_b|^2 |g_b|^2)`. That stays in the span of signals
 and noise, so it is exact here as well. Each neuron's part of the image and of the norm is multiplied by `|w_a|^2`, with
 
-    |w_a|^2 = s^2 |w0_a|^2 + p_a (s u0_a + u_a) + sum_i q_ai (s V0_ai + V_ai),   w = s w0 + p phi + sum_i q_i xi_i.
+    |w_a|^2 = c0^2 |w0_a|^2 + p_a (c0 u0_a + u_a) + sum_i q_ai (c0 V0_ai + V_ai),   w = c0 w0 + p phi + sum_i q_i xi_i.
 
 If all neurons have the same length, `|w_a| = c`, it is SAM with the radius `c rho`. ASAM by entry leaves that span in
 its perturbation, so its steps need explicit vectors: see `theory/steps/plain.py`. Its gradients are in the span, so

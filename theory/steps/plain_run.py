@@ -13,8 +13,8 @@ from theory.config import TheoryConfig, grouped
 from theory.draw import draw
 from theory.engine import (
     RulePhases,
-    Seed,
     SeedResults,
+    SeedRun,
     StagePlan,
     StageResult,
     Trajectory,
@@ -45,7 +45,7 @@ def simulate_plainly(configs: Sequence[TheoryConfig]) -> list[Trajectory]:
 def _simulate_group(settings: list[TheoryConfig]) -> dict[TheoryConfig, list[SeedResults]]:
     """Return pretraining, retraining and unlearning of every seed, for settings that share their draws."""
     one = settings[0].pretrain_key()
-    seeds = [Seed(one, draw(one, number)) for number in range(one.first_seed, one.first_seed + one.seeds)]
+    seeds = [SeedRun(one, draw(one, number)) for number in range(one.first_seed, one.first_seed + one.seeds)]
     starts = [start_state(seed.drawn.start) for seed in seeds]
     plans = [make(seed) for make in (pretrain_plan, retrain_plan) for seed in seeds]
     trained: dict[TheoryConfig, list[StageResult]] = {}  # of every seed on all samples, then of every seed on R
@@ -85,7 +85,7 @@ def _alike(rules_of, configs: Sequence[TheoryConfig]) -> list[list[TheoryConfig]
 
 
 def _train(
-    config: TheoryConfig, seeds: Sequence[Seed], plans: Sequence[StagePlan], phases: Sequence[RulePhases],
+    config: TheoryConfig, seeds: Sequence[SeedRun], plans: Sequence[StagePlan], phases: Sequence[RulePhases],
     states: Sequence[Sequence[NetworkState]],
 ) -> list[list[StageResult]]:  # fmt: skip
     """Advance K networks of each of S seeds from checkpoint to checkpoint; return K results of each seed.
