@@ -111,7 +111,7 @@ class Search:
     values: tuple[int | float, ...] = setting((0.003, 0.01, 0.03, 0.1), "the values tried first", low=0, open_low=True)
     seed: int = setting(9, "training seed of the trials, not one of the study's", low=0)
     more_seeds: tuple[int, ...] = setting((), "further ones: a value counts by its mean ToW over all", low=0)
-    factor: float = setting(0.0, "ratio of neighbouring values past an end; 0: that of the last two values there", low=0)
+    factor: float = setting(0.0, "ratio of neighbouring values past an end; 0: ratio of the last two there", low=0)
     furthest: int = setting(4, "values that may be added past each end", low=0, high=1000)
     finer: bool = setting(False, "also try the values halfway between the winner and its neighbours")
     at: Mapping[str, Any] = field(
