@@ -89,7 +89,10 @@ def test_a_declaration_is_read_from_a_source_that_cannot_be_imported(mine: str) 
     assert list(found["rules"]) == ["half"]
 
 
-def test_what_an_installed_package_declares_is_found(mine: str, tmp_path: Path) -> None:
+def test_what_an_installed_package_declares_is_found(
+    mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(declarations, "installed", declarations.installed.__wrapped__)  # looked before this package
     about = tmp_path / "mine_of_parts-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: mine-of-parts\nVersion: 1.0\n")
