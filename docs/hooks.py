@@ -63,7 +63,7 @@ def walked(words: str, command: Any) -> list[tuple[str, Any]]:
     """Return a command and those below it, by the words that call them; of a mere group those below alone."""
     below = getattr(command, "commands", {})
     own = [] if below and command.no_args_is_help else [(words, command)]
-    return own + [one for name, child in below.items() for one in walked(f"{words} {name}", child)]
+    return own + [one for name, child in below.items() if not child.hidden for one in walked(f"{words} {name}", child)]
 
 
 def parameters(command: Any) -> list[str]:

@@ -41,8 +41,8 @@ class Augment:
             fixed: whether the sequence of kernels must not depend on `draws`, as on a GPU and in a CUDA graph.
             cropped: whether the process that read the images scaled a random part of each already, if `resized`.
         """
-        if self.resized and not cropped:
-            images = resized_crops(images, draws)
+        if self.resized:
+            images = images if cropped else resized_crops(images, draws)
         elif self.padding or self.flip:
             images = crop_and_flip(images, draws, padding=self.padding, flip=self.flip)
         if self.randaugment is None:

@@ -85,6 +85,11 @@ class Evaluation:
     shared: Callable[[Any, Callable[[], Any]], Any] | None = field(default=None, repr=False)
 
     @property
+    def shadows(self) -> Callable[[], Iterable[tuple[np.ndarray, Network]]] | None:
+        """The older name of `shadow_models`, until 0.4."""
+        return self.shadow_models
+
+    @property
     def roles(self) -> tuple[str, ...]:
         """The roles that have a model; a run may have no retrained model."""
         return tuple(role for role in ROLES if role in self.outputs)

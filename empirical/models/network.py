@@ -109,6 +109,8 @@ class Network:
             scaled.sub_(self.mean).div_(self.std)
         return scaled
 
+    prepare = normalize  # the older name, until 0.4
+
     def logits(self, prepared: Tensor) -> Tensor:
         """Return the logits `(b, classes)` of prepared images."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):

@@ -89,7 +89,7 @@ def make_evaluation(experiment: Experiment, models: Models) -> Evaluation:
     networks["initial"] = experiment.initial
     trained = tuple(stages[role].stage_id for role in ("original", "retrained") if role in stages)
     shared = (*trained, experiment.split.identity, config.n_test, *_seen(config))
-    estimate = config_for(config)  # the shadow_models of an attack
+    estimate = config_for(config)  # of the shadow models of an attack
     settings = (config.fidelity, *(getattr(config, name) for name in settings_of_metrics()), estimate)
     return Evaluation(
         config, images, experiment.split, outputs, networks, resources.train_images(config), seed,

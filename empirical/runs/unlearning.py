@@ -32,7 +32,8 @@ def build_method(config: RunConfig) -> Method:
     method: Any = load("methods", config.method)
     if not hasattr(method, "__dataclass_fields__"):
         raise reject("method", config.method, "a dataclass with phases and loss, see empirical/methods/")
-    if not hasattr(method, "phases") and hasattr(method, "segments"):  # the older name, until 0.4
+    own = next((vars(one) for one in method.__mro__ if {"phases", "segments"} & vars(one).keys()), {})
+    if "segments" in own and "phases" not in own:  # the older name, until 0.4
         method.phases = method.segments
     known = {"alpha": config.alpha, "epochs": config.epochs} | config.fidelity.of_methods(config.dataset)
     shared = {field.name: known[field.name] for field in fields(method) if field.name in known}

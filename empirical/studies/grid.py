@@ -67,7 +67,7 @@ def run_grid(
         report.edges = edges(study.searches)
         report.remaining += len(study.open)  # whose search could not end
         if not report.failed and not report.interrupted:
-            _pool(replace(recipe, shard="", skip_committed=False).resolve(finished, runtime), store, runtime)
+            _pool(replace(recipe, shard="", skip_committed=False), store, runtime)
     report.seconds = time.time() - started
     return report
 
@@ -121,10 +121,13 @@ def _groups(configs: Iterable[RunConfig]) -> Iterator[list[RunConfig]]:
         yield list(group)
 
 
-def _pool(study: StudyRuns, store: Store, runtime: Runtime) -> None:
+def _pool(recipe: Recipe, store: Store, runtime: Runtime) -> None:
     """Compute the metrics that pool the seeds of a study, once all of its runs are there (with shards: in the last)."""
-    metrics = sorted({name for config in study.runs for name in config.metrics if metric(name).pooled})
-    if not metrics or study.open:
+    metrics = sorted({name for config in recipe.runs() for name in config.metrics if metric(name).pooled})
+    if not metrics:
+        return
+    study = recipe.resolve(Finished(readers(store)), runtime)  # read anew: other shards may have ended since
+    if study.open:
         return
     records = [record for config in study.runs if (record := store.find(KIND, config)) is not None]
     if len(records) == len(study.runs):

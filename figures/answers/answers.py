@@ -114,9 +114,10 @@ def twice_trained(studies: Studies) -> str:
         return ""
     return (
         f"{twice} of {len(weights)} original and retrained models of the CIFAR-10 studies name two sets of weights. "
-        "They were trained twice, on two machines or by two states of the code. NegGrad after SGD stands on one set, "
-        "everything else on the other. No pair joins the two, and no floor is pooled across them. A sweep over alpha "
-        "that joins both has no vote. The sweep over the mask's cutoff joins them too."
+        "They were trained twice, on two machines or by two states of the code. One set has NegGrad after SGD on the "
+        "hardest images and the search for NegGrad's rates; the other set has everything else. No pair joins the two, "
+        "and no floor is pooled across them. A sweep over alpha that joins both has no vote. The sweep over the mask's "
+        "cutoff joins them too."
     )
 
 

@@ -17,7 +17,7 @@ ORIGINAL = "do nothing"
 
 
 def evaluations_of(records: Records, metric: str) -> list[Record]:
-    """Return the evaluations_of evaluations of a metric, ordered by pretraining and unlearning rule.
+    """Return the evaluations of a metric, ordered by pretraining and unlearning rule.
 
     A study that went on with more seeds was evaluated again: of two evaluations of a setting the larger one is taken.
     Evaluations of fewer than 10 models on either side are no distribution. Of two versions of the metric the newer one

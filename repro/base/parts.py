@@ -171,8 +171,13 @@ PLACES = {"metrics": ("empirical.metrics",), "methods": ("empirical.methods",), 
           "figures": ("figures.networks", "figures.theory")}  # fmt: skip
 
 
+OLDER = {"shadows": "shadow_models"}  # names of facts that are read until 0.4
+
+
 def _declares(kind: str, **facts: Any) -> Callable[[T], T]:
-    KINDS[kind]("", **facts)  # raises TypeError for an unknown fact where it is written
+    KINDS[kind](
+        "", **{OLDER.get(name, name): value for name, value in facts.items()}
+    )  # raises TypeError for an unknown fact where it is written
     return lambda part: part
 
 
@@ -266,7 +271,7 @@ def _facts(text: str, module: str) -> tuple[str, Any]:
     found: Any = ast.parse(text).body
     (part,) = found  # ValueError for two definitions: the first has no docstring
     call = part.decorator_list[0]
-    facts = {one.arg: _value(one.value) for one in call.keywords}
+    facts = {OLDER.get(str(one.arg), one.arg): _value(one.value) for one in call.keywords}
     if call.func.id == "metric":
         pairs = zip(part.args.kwonlyargs, part.args.kw_defaults, strict=True)
         facts["own"] = {one.arg: _own(one.annotation, _value(default)) for one, default in pairs}

@@ -82,19 +82,23 @@ class StudyLists:
 
     def put(self, study: str, found: RunList) -> None:
         """Write the list of a study's runs in place of the one before; what was computed from its runs stays."""
-        path = self._path(study)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with self._lease(f"study-{path.stem}"):
+        self._path(study).parent.mkdir(parents=True, exist_ok=True)
+        with self._lease(f"study-{self._path(study).stem}"):
             before = self.get(study) or RunList()
-            more = tuple(sorted({*before.more, *found.more}))
-            known = {"study": study, **found._replace(more=more).plain()}
-            replace_file(path, as_json(known | {"digest": digest(known)}))
+            self._write(study, found._replace(more=tuple(sorted({*before.more, *found.more}))))
 
     def add(self, study: str, found: Iterable[Record]) -> None:
         """Add records that were computed from a study's runs to its list, if it has one."""
-        listed = self.get(study)
-        if listed is not None and (more := tuple(record.run_id for record in found)):
-            self.put(study, listed._replace(more=more))
+        more = {record.run_id for record in found}
+        if not more or self.get(study) is None:
+            return
+        with self._lease(f"study-{self._path(study).stem}"):
+            if (listed := self.get(study)) is not None:  # read under the lease: another process may have written it
+                self._write(study, listed._replace(more=tuple(sorted({*listed.more, *more}))))
+
+    def _write(self, study: str, found: RunList) -> None:
+        known = {"study": study, **found.plain()}
+        replace_file(self._path(study), as_json(known | {"digest": digest(known)}))
 
     def _path(self, study: str) -> Path:
         return self._folder / f"{digest(study)}.json"

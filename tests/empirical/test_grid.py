@@ -485,3 +485,25 @@ def test_the_last_shard_pools_the_seeds(small: Small, store: Store) -> None:
         assert store.records("evaluation") == []  # four would do for a pool, which is not the study's
         run_grid(replace(seeds, shard=f"{number}/5"), store, runtime=CPU)
     assert len(store.records("evaluation")) == 1
+
+
+def test_the_last_shard_pools_the_seeds_although_searches_ended_after_it_began(
+    small: Small, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds = recipe_of(small(metrics=("klom",)), {"rule": ["sgd", "sam-0.1"], "seed": [0, 1, 2, 3]}, leave_open="lr")
+    whole = replace(seeds, search=Search(values=(0.01, 0.03), furthest=0))
+    first, *others = (replace(whole, shard=f"{number}/8") for number in range(1, 9))
+    run_groups = grid.run_groups
+
+    def others_end_first(groups: Any, store: Store, runtime: Runtime, **limits: Any) -> GridReport:
+        if runtime.kind == "unlearn":
+            monkeypatch.setattr(grid, "run_groups", run_groups)
+            for part in others:
+                run_grid(part, store, runtime=CPU)
+        return run_groups(groups, store, runtime, **limits)
+
+    monkeypatch.setattr(grid, "run_groups", others_end_first)
+    run_grid(first, store, runtime=CPU)
+    assert len(store.records("unlearn")) == 8
+    pooled = [record for record in store.records("evaluation") if record.config["pooled"]]
+    assert [record.config["metric"] for record in pooled] == ["klom"] * 2

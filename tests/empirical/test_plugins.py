@@ -15,6 +15,7 @@ import torch
 
 from empirical import registry
 from empirical.data.forget import choose_forget
+from empirical.methods.forget import NegGrad
 from empirical.registry import ForgetSet
 from empirical.runs.resources import Resources
 from empirical.runs.unlearning import build_method
@@ -108,4 +109,12 @@ def test_a_users_parts_may_have_the_older_names(monkeypatch: pytest.MonkeyPatch)
     assert isinstance(phase, Phase)
     assert phase.steps == 3
     assert choose_forget(RunConfig(difficulty="older"), np.zeros(60, int)).forget.tolist() == [0, 1, 2]
+
+    class Mine(NegGrad):
+        def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]:
+            return [Segment({"retain": sets.retain})]
+
+    monkeypatch.setitem(registry.METHODS, "mine", SimpleNamespace(home=Mine))
+    (phase,) = build_method(RunConfig(method="mine")).phases(Sets(rows, rows, 2), 0, torch.Generator())
+    assert list(phase.streams) == ["retain"]
     assert Workspace is Resources

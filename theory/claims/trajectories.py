@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from repro.base.errors import IntegrityError
 from repro.base.progress import track
 from repro.records.identity import run_id
 from repro.records.leases import in_turn
@@ -67,6 +68,10 @@ def run_settings(
         own.ensure_writable()
         _share_out(list(grouped(missing).values()), own, oracle, label=label, workers=workers)
         found |= {setting: run for setting in missing if (run := find_trajectory(own, setting, oracle))}
+    for setting in wanted:
+        if setting not in found:
+            name = setting_id(setting, oracle)
+            raise IntegrityError(f"theory setting {name}: its record cannot be read back; run the same command again")
     return {setting: found[setting] for setting in wanted}
 
 
