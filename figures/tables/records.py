@@ -1,4 +1,4 @@
-"""What a figure is handed: the records of the studies it names, each study from one place and on its own."""
+"""The records that a figure gets: the studies it names, each read from one place and on its own."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
@@ -30,7 +30,7 @@ class Records:
         found: the records of a study; those that failed are left out.
         study: its name.
         said: where it was read from, in a few words.
-        missing: a line for what it lacks, `what: command`.
+        missing: one line `what: command` for each part that is missing.
         parts: the studies themselves, where there are several.
     """
 
@@ -82,7 +82,7 @@ class Studies:
         self._known: dict[tuple[str, ...], Records] = {}
 
     def of(self, *names: str) -> Records:
-        """Return the records of some studies; of others, where these were asked for instead.
+        """Return the records of these studies, or of the studies that --study puts in their place.
 
         A recipe takes the place of recipes only: the theory belongs to every study.
         """
@@ -143,7 +143,7 @@ class Given(Studies):
 
 
 def alike(found: Iterable[Record], shown: Collection[str], study: str = "") -> list[Record]:
-    """Return some runs, of which those of one setting differ in nothing but their seeds and what is measured of them.
+    """Return the runs, if those of one setting differ in nothing but their seeds and what is measured of them.
 
     Args:
         found: runs of one kind.

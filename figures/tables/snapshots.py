@@ -1,4 +1,4 @@
-"""Records that hold one array a model (embeddings, landscapes): which model of which run each panel shows."""
+"""Records that hold one array per model (embeddings, landscapes): which model of which run each panel shows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

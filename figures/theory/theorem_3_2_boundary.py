@@ -47,7 +47,7 @@ def boundary_of_benign_overfitting(records: Records, theme: Theme) -> Drawing:
 
 
 def _boundary_points(name: str, rows: list[dict]) -> Table:
-    """Return one row a stage and point of the boundary, with the fitted exponent and its interval."""
+    """Return one row per stage and point of the boundary, with the fitted exponent and its interval."""
     parts, nothing = [], {"exponent": None, "exponent_low": None, "exponent_high": None}
     for row in rows:
         points = {"at": row["axis"], "boundary": row["boundary"], "forget_error": row["forget_error_there"],

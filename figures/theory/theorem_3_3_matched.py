@@ -40,7 +40,7 @@ def rules_at_matched_forgetting(records: Records, theme: Theme) -> Drawing:
 
 
 def _once_a_rule(rows: list[dict]) -> Table:
-    """Return the rows of the main setting (NegGrad, alpha 0.9, mask of half the neurons), once a rule."""
+    """Return the rows of the main setting (NegGrad, alpha 0.9, mask of half the neurons), each rule once."""
     table: Table = pd.DataFrame([row for row in rows if "matched" in row])
     fraction = table["mask_fraction"] if "mask_fraction" in table else pd.Series(None, index=table.index)
     table = table[(table["alpha"] == 0.9) & (table["method"] == "neggrad") & fraction.isna()]
