@@ -54,7 +54,7 @@ def lacking(name: str, what: str) -> str:
 
 
 def figure_names() -> list[str]:
-    """Return every figure and table: the built-in ones, then those of installed packages (`repro.figures`)."""
+    """Return every figure and table: first the built-in ones, then those of installed packages (`repro.figures`)."""
     return [*FIGURES, *(name for name in plugins("figures") if name not in FIGURES)]
 
 

@@ -153,7 +153,7 @@ def number_strips(records: Records, theme: Theme, numbers: Mapping[str, str], wh
     Args:
         records: what there is.
         theme: the page.
-        numbers: names of results, with their labels; those that no run has measured are left out.
+        numbers: names of results, with their labels; numbers that no run has measured are left out.
         what: first sentences of the caption.
     """
     runs, table = study_table(records)

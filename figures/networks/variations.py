@@ -148,7 +148,7 @@ def changed_runs(records: Records) -> tuple[list[Record], Table]:
     """Return the runs of a study that others ran again with a setting changed, and their runs there.
 
     Args:
-        records: of the study, then of those that changed a setting of it.
+        records: the records of the study, then of the studies that changed one of its settings.
 
     Returns:
         The runs, and a row for each as `figures.tables.runs.unlearn_table` has it, with the references of

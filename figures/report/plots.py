@@ -53,8 +53,8 @@ def setting_rows(records: Records) -> dict[str, list[Any]]:
 
     Returns:
         Columns `NETWORK`; `other`, what tells a setting from the others of this `NETWORK`, "" where there is none;
-        `seeds`; means of `NUMBERS`, with `_sd` their standard deviations over seeds; and `cost`, the gradient
-        evaluations as a share of those of retraining.
+        `seeds`; means of `NUMBERS`, with `_sd` their standard deviations over seeds; and `cost`, gradient
+        evaluations as a share of what retraining takes.
     """
     table = _network_table(records)
     if table.empty:

@@ -97,7 +97,7 @@ def ulira_differences(evaluations: Sequence[Record], number: str) -> Table:
 def klom_differences(evaluations: Sequence[Record]) -> Table:
     """Return mean KLoM on F of each rule and of doing nothing, each minus KLoM of SGD, with intervals.
 
-    Columns: `pretrain`, `rule`, `mean`, `low`, `high`, `seeds`; both sides of a difference are resampled alike.
+    Columns: `pretrain`, `rule`, `mean`, `low`, `high`, `seeds`; both sides of a difference share bootstrap samples.
     """
     rows = []
     for base in (evaluation for evaluation in evaluations if evaluation.result["labels"]["rule"] == "sgd"):

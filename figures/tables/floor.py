@@ -1,4 +1,4 @@
-"""What a run is held against: the noise floor, one common SGD retrain for every pretraining rule, the run by SGD.
+"""What a run is compared with: the noise floor, one common SGD retrain for every pretraining rule, the run by SGD.
 
 Two models retrained on the same R with other seeds are both perfect unlearning; what they differ by is the floor that
 no method can be told from. A floor needs retrained models of several seeds on *the same* forget set.
@@ -44,7 +44,7 @@ def own_reference(table: Table, retraining: Any) -> Any:
 
     Args:
         table: rows of `figures.tables.runs.unlearn_table`.
-        retraining: the rule of the retrained model they are held against, one for all or one per row.
+        retraining: the rule of the retrained model they are compared with, one for all or one per row.
     """
     first = table["unlearn_seed"].isin([0, None, float("nan")])  # another seed is another model
     return (table["method"] == "retrain") & (table["rule"] == retraining) & first
@@ -115,7 +115,7 @@ def with_references(table: Table) -> Table:
 
 
 def _common_references(table: Table, models: Table) -> np.ndarray:
-    """Return the accuracies of the model retrained with SGD that each row is held against, `(rows, 3)`.
+    """Return the accuracies of the model retrained with SGD that each row is compared with, `(rows, 3)`.
 
     It is the reference of the row's method after SGD, so that both sides of a difference have one reference. A method
     without one takes the reference of most runs.
@@ -176,7 +176,7 @@ def rule_differences(table: Table, metric: str, *, rules: Sequence[str] = ()) ->
 
 
 def pretrain_differences(table: Table, metric: str, *, rules: Sequence[str]) -> Table:
-    """Return `metric` after pretraining with each rule minus after pretraining with SGD, unlearned alike."""
+    """Return `metric` after pretraining with each rule minus after pretraining with SGD, with the same unlearning."""
     return _differences(table, metric, "pretrain", "rule", rules)
 
 

@@ -27,7 +27,7 @@ class Records:
     """The records of one study, or of several that stand side by side.
 
     Args:
-        found: the records of a study; those that failed are left out.
+        found: the records of a study; failed records are left out.
         study: its name.
         said: where it was read from, in a few words.
         missing: one line `what: command` for each part that is missing.
@@ -99,7 +99,7 @@ class Studies:
         return list(map(load_study, names))
 
     def own(self) -> list[str]:
-        """Return the names of the studies that have runs in the store: those that were run there, then loose runs."""
+        """Return the names of the studies with runs in the store: first those that were run there, then loose runs."""
         if self.store is None:
             return []
         return [*self.store.lists.all(), *([LOOSE] if Study(LOOSE).own_runs(self.store).runs else [])]
@@ -181,6 +181,6 @@ def setting(run: Record, without: Collection[str] = ()) -> dict[str, Any]:
 
 
 def measured(run: Record, metric: str) -> bool:
-    """Return whether a run has the numbers and arrays of a metric, in the newest version there is of it."""
+    """Return whether a run has the numbers and arrays of a metric, in its newest version."""
     made = run.result.get("evaluations")
     return metric in (run.config.get("metrics", ()) if made is None else made)

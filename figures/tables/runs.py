@@ -25,7 +25,7 @@ LAST = ("lr", "preset", "switches", "forget_set", "retraining", "run_id", "statu
 
 
 def study_runs(records: Records, *, having: str = "", shown: Sequence[str] = ()) -> list[Record]:
-    """Return the network runs of a study setting by setting, those that diverged among them.
+    """Return the network runs of a study setting by setting, including those that diverged.
 
     Args:
         records: of one study.
@@ -60,7 +60,7 @@ def unlearn_table(records: Iterable[Record]) -> Table:
     """Return one row per network run (see `repro.study.table.row_of`), with the columns `FIRST` in front.
 
     `forget_set` is the identity of its forget set ("" where it is not recorded) and `retraining` the rule of the
-    retrained model it is held against. ToW of a run that diverged is 0: it left nothing of the model.
+    retrained model it is compared with. ToW of a run that diverged is 0: it left nothing of the model.
     """
     records = list(records)
     table: Table = table_of(records)

@@ -1,6 +1,6 @@
 """How far each step away from the theory's network leads from its predictions, in one number per step.
 
-A step is a network that differs from the theory's in one thing. It is held against its *matched theory*: the exact
+A step is a network that differs from the theory's in one thing. It is compared with its *matched theory*: the exact
 theory on the same draw of the data, with the initial weights and batches of the network before the step. Over the
 signal strengths s,
 

@@ -159,7 +159,7 @@ def _map(axes: Any, rows: Table, names: tuple[str, str], theme: Theme, title: st
 
 
 def shade(axes: Any, x: np.ndarray, y: np.ndarray, error: np.ndarray, predicted: Any, theme: Theme) -> Any:
-    """Draw test error, shape `(rows, columns)`, as shades with its contour at 0.1 and that of a prediction, if any."""
+    """Draw test error `(rows, columns)` as shades, with its contour at 0.1 and the contour of any prediction."""
     image = axes.contourf(x, y, error.clip(0, 0.4999), levels=LEVELS, cmap="cividis_r")
     axes.contour(x, y, error, levels=[BENIGN], colors=[theme.color("sam")], linewidths=1.8)
     if predicted is not None:

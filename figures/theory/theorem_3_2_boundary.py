@@ -115,7 +115,7 @@ def _random_start(axes: Any, rows: Table, theme: Theme) -> None:
 
 
 def _frame(axes: Any, x: str, y: str, title: str | None = None) -> None:
-    """Make both axes logarithmic, name them, and put the key beneath."""
+    """Make both axes logarithmic, name them, and put the key below."""
     log_axis(axes, "x")
     log_axis(axes, "y")
     axes.set(xlabel=x, ylabel=y)

@@ -166,7 +166,7 @@ def answer(
 
 
 def answer_of(parts: Mapping[str, Pooled], *, margin: float | None = MARGIN, sign: int = 1) -> Answer:
-    """Return the answer of effects that are pooled already, each by itself; arguments as of `answer`."""
+    """Return the answer of effects that are pooled already, each by itself; arguments as in `answer`."""
     words = {name: judge(part, margin=margin, sign=sign) for name, part in parts.items()}
     lacking = {name: missing(parts[name], margin=margin, sign=sign) for name in parts if words[name] == OPEN}
     return Answer(common_word([*words.values()]), dict(parts), words, missing=lacking)

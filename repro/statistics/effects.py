@@ -5,7 +5,7 @@ The model is the crossed one with random settings and random seeds,
     d_ks = mu + u_k + c_s + e_ks,    Var(u) = tau^2,
 
 where `u_k` is what setting k has of its own, `c_s` what the settings that share an original have in common at seed s,
-and `e_ks` the rest. `benchmarks/intervals.py` holds its intervals, and those of other methods, against a known truth.
+and `e_ks` the rest. `benchmarks/intervals.py` compares its intervals, and those of other methods, with a known truth.
 """
 
 from collections.abc import Collection, Sequence
@@ -202,7 +202,7 @@ class Pooled:
     """One effect over K settings.
 
     Attributes:
-        settings: what it was pooled from.
+        settings: the settings from which it was pooled.
         value: the mean of their effects, each setting counting once.
         between: `s^2 / K`, the variance of that mean by how the settings differ; 0 for one setting.
         common: the variance that seeds bring to all settings alike: the mean covariance of two settings, at least 0.
@@ -289,7 +289,7 @@ def pool(settings: Settings) -> Pooled:
 
 
 def satterthwaite(first: float, first_freedom: float, second: float, second_freedom: float) -> float:
-    """Return the degrees of freedom of the sum of two independent variances; those of the first where both are 0."""
+    """Return the degrees of freedom of the sum of two independent variances; if both are 0, those of the first."""
     total = first + second
     return total**2 / (first**2 / first_freedom + second**2 / second_freedom) if total > 0 else first_freedom
 

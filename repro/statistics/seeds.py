@@ -130,9 +130,9 @@ def by_seed(differences: Table, keys: Sequence[str], *, setting: Sequence[str] =
 
     The mean is the mean of every setting's own mean `m_c` over its seeds. Its scatter comes from the seeds `s` that
     all of these settings have: a row is `mean_c m_c + r_s`, where `r_s = mean_c d_cs` less its mean over these seeds. A
-    seed that only some settings have, because they were run for more, moves their means and is no further seed of all:
-    settings of one seed move together, and its interval would be that of other models. A setting of one seed says
-    nothing about the scatter. If the others share no seed, one row is left, whose interval is unknown.
+    seed that only some settings have, because they were run for more, moves their means but is no further seed of all:
+    settings of one seed move together, and the interval would describe other models. A setting of one seed says nothing
+    about the scatter. If the others share no seed, one row is left, whose interval is unknown.
     """
     keys = list(keys)
     if differences.empty:
