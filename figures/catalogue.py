@@ -1,4 +1,4 @@
-"""Every figure and table by name: a decorated function that says what it shows, of which studies, for which claims.
+"""Every figure and table by name: each is a decorated function that states what it shows, its studies and claims.
 
 Declarations are read from the text of the modules (`repro.base.parts`): nothing that draws is imported to know them.
 """
@@ -54,7 +54,7 @@ def lacking(name: str, what: str) -> str:
 
 
 def figure_names() -> list[str]:
-    """Return every figure and table: the built-in ones, then those of installed packages (`repro.figures`)."""
+    """Return every figure and table: first the built-in ones, then those of installed packages (`repro.figures`)."""
     return [*FIGURES, *(name for name in plugins("figures") if name not in FIGURES)]
 
 
@@ -78,5 +78,5 @@ def find(name: str) -> FigureFunction:
 
 
 def studies_of(name: str) -> tuple[str, ...]:
-    """Return the studies that a figure names; one of an installed package without any is of the loose runs."""
+    """Return the studies that a figure names; an installed package's figure that names none shows the loose runs."""
     return FIGURES[name].studies if name in FIGURES else tuple(getattr(find(name), "studies", ())) or (LOOSE,)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Steps from one mark of a strip to the next: within a group, to another group, to another region.
 STEP, TO_GROUP, TO_REGION = 1.0, 2.4, 3.0
-LETTER = 0.065  # inches a letter of a group's name takes
+LETTER = 0.065  # inches that a letter of a group's name takes
 Looks = Mapping[str, Mapping[str, Any]]
 # Seaborn names an axis that has no name, and lays out all of its ticks to find out whether the name would be seen.
 NAMED = {"xlabel": " ", "ylabel": " "}
@@ -32,7 +32,7 @@ def strip(
             `mean`, `low`, `high`; NaN has no mark. A text in the column `note` stands upright in a mark's place.
         theme: the page.
         seeds: `region`, `group`, `rule` and `value` of the seeds behind the means.
-        looks: colour and marker of what is no rule, by name.
+        looks: colour and marker, by name, of entries that are not rules.
 
     Returns:
         Where each region begins and ends on the horizontal axis.
@@ -63,7 +63,7 @@ def scatter(axes: "Axes", rows: Table, **look: Any) -> None:
 
 
 def _changes(column: Table) -> np.ndarray:
-    """Return which rows differ from the row before, the first not among them."""
+    """Return which rows differ from the row before; the first row does not count."""
     return (column != column.shift()).to_numpy() & (np.arange(len(column)) > 0)
 
 
@@ -96,10 +96,10 @@ def curve(axes: "Axes", rows: Table, x: str, theme: Theme, *, looks: Looks | Non
 
     Args:
         axes: the panel.
-        rows: `x`, `mean`, for a band `low` and `high`, and `line`, which line a row is of: in the order of the legend.
+        rows: `x`, `mean`, `low` and `high` for a band, and `line`, the row's line; lines in the order of the legend.
         x: the column of the horizontal axis.
         theme: the page.
-        looks: by line, `color`, `marker` and `linestyle`; of a line without any those of the rule of this name.
+        looks: `color`, `marker` and `linestyle` by line; a line without an entry looks like the rule of its name.
         **line: further properties of all lines.
     """
     import seaborn as sns
@@ -146,10 +146,10 @@ def field(axes: "Axes", grid: Table, *, limits: tuple[float, float], levels: int
 
 
 def table(texts: Table, rows: Mapping[str, str], columns: Mapping[str, str], *, by: str = "metric") -> Table:
-    """Return a table of texts: a line for each combination of `rows`, in the order of the house.
+    """Return a table of texts: one line for each combination of `rows`, in the usual order.
 
     Args:
-        texts: columns of `rows`, `by` and `text`; of two texts for one place the last one counts.
+        texts: columns of `rows`, `by` and `text`; if two texts have one place, the last one counts.
         rows: columns that name a line, with their titles.
         columns: values of `by` that have a column, with their titles; where there is no text stands "—".
         by: the column whose values are spread over columns.
@@ -165,14 +165,14 @@ def table(texts: Table, rows: Mapping[str, str], columns: Mapping[str, str], *, 
 
 
 def limits(axes: "Axes", columns: Sequence[Any], intervals: Table | None = None) -> str:
-    """Fit the vertical axis to values and their intervals; return what its name has to say: that it starts above 0.
+    """Fit the vertical axis to values and their intervals; return a note for its name if it starts above 0.
 
-    An interval counts for at most the span of the values on either side: that of two seeds may be absurdly wide. An
-    axis that would start near 0 starts there.
+    An interval counts for at most the span of the values on either side: an interval of two seeds may be absurdly
+    wide. An axis that would start near 0 starts at 0.
 
     Args:
-        axes: the panel; those that share its axis follow.
-        columns: columns of values; None stands for one that is not there.
+        axes: the panel; panels that share its axis follow.
+        columns: columns of values; None stands for a column that is not there.
         intervals: `low` and `high` of the intervals drawn.
     """
     values = _finite([column for column in columns if column is not None])

@@ -37,16 +37,16 @@ class Answered(NamedTuple):
 
     @property
     def figures(self) -> list[str]:
-        """Return the figures and tables that illustrate it."""
+        """Return the figures and tables that illustrate the claim."""
         return [name for name, entry in FIGURES.items() if self.claim.key in entry.claims]
 
     def said(self) -> str:
-        """Return answer, finding and how sure it is as running text."""
+        """Return the answer, what was found and how sure that is, as running text."""
         found = self.found
         return f"{found.word[:1].upper()}{found.word[1:]}. {' '.join(found.sentences)} How sure: {found.sure}."
 
     def row(self) -> dict[str, object]:
-        """Return it as plain values, for a program."""
+        """Return the claim and its answer as plain values, for a program."""
         claim, found = self.claim, self.found
         effects = [{name: None if value != value else value for name, value in one.__dict__.items()}
                    for one in found.effects]  # fmt: skip
@@ -57,7 +57,7 @@ class Answered(NamedTuple):
 
 
 def assess(studies: Studies) -> list[Answered]:
-    """Return what was found on every claim, those on networks first."""
+    """Return what was found on every claim. The claims on networks come first."""
     return [Answered(claim, claim.judge(studies)) for claim in CLAIMS]
 
 
@@ -105,7 +105,7 @@ def _hardest(studies: Studies) -> Table:
 
 
 def twice_trained(studies: Studies) -> str:
-    """Return what must be said of models that come with two sets of weights under one id; "" where none does."""
+    """Return a note on models that have two sets of weights under one id; "" if there are none."""
     weights = sets_of_weights(
         run for name in (MAIN, SWEEP, MASK, "cifar10-draws") for run in studies.of(name).of("unlearn")
     )
@@ -113,16 +113,16 @@ def twice_trained(studies: Studies) -> str:
     if not twice:
         return ""
     return (
-        f"{twice} of {len(weights)} original and retrained models of the CIFAR-10 studies name two sets of weights. "
-        "They were trained twice, on two machines or by two states of the code. One set has NegGrad after SGD on the "
-        "hardest images and the search for NegGrad's rates; the other set has everything else. No pair joins the two, "
-        "and no floor is pooled across them. A sweep over alpha that joins both has no vote. The sweep over the mask's "
-        "cutoff joins them too."
+        f"{twice} of {len(weights)} original and retrained models of the CIFAR-10 studies have two sets of weights. "
+        "They were trained twice, on two machines or by two states of the code. NegGrad after SGD on the hardest images "
+        "and the search for NegGrad's rates use one set, everything else uses the other. No pair of runs mixes the two, "
+        "and no noise floor is pooled across them. A sweep over alpha that mixes both has no vote. The sweep over the "
+        "mask's cutoff mixes them too."
     )
 
 
 def rate_steps(studies: Studies) -> tuple[float, float] | None:
-    """Return the least and the greatest loss of ToW by one grid step away from a chosen rate, on the hardest images."""
+    """Return how much ToW falls one grid step from the chosen rate, on the hardest images: least and greatest loss."""
     chosen = [run.result.get("choice_details") or {} for run in studies.of(MAIN).of("unlearn")
               if run.config.get("difficulty") == "high"]  # fmt: skip
     curves = [[tow or 0.0 for _, tow in one["curve"]] for one in chosen if one.get("curve")]  # 0 where it diverged

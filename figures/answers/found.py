@@ -32,12 +32,12 @@ MODERATE = 3  # settings: fewer do not tell how far settings differ
 
 @dataclass(frozen=True)
 class Effect:
-    """One effect of a strip: a forget set, or a measure.
+    """One effect, a row of a strip: the effect on one forget set or by one measure.
 
     Attributes:
-        part: what it is about; word: what it says.
+        part: the forget set or measure; word: the answer that this effect gives.
         value, low, high: the effect and its 95 % interval; above 0 is on the claim's side.
-        settings, seeds: how many there are, and the fewest seeds of one.
+        settings: how many settings were pooled; seeds: the fewest training seeds of any of them.
         floor: the noise floor; NaN where there is none.
     """
 
@@ -57,13 +57,13 @@ class Found:
 
     Attributes:
         word: one of `repro.statistics.answers.ANSWERS`, or "not run".
-        short: the same in a few words and numbers.
-        sentences: what was found, a sentence each; beyond: what has no vote.
+        short: the answer in a few words and numbers.
+        sentences: what was found; beyond: sentences on what has no vote.
         sure: how sure that is.
-        effects: what decides it, in `unit`; forest: every setting of every part, for a forest plot.
-        margin: the largest difference that counts as none; None where there is none.
+        effects: the effects that decide the answer, in `unit`; forest: every setting of every part, for a forest plot.
+        margin: the largest difference that counts as no difference; None where the claim has no margin.
         runs: ids of the records behind it.
-        alike: whether all effects are of one quantity and share an axis.
+        alike: whether all effects measure one quantity and share an axis.
     """
 
     word: str = NOT_RUN
@@ -84,10 +84,10 @@ class Claim:
     """One claim of the paper.
 
     Attributes:
-        key: what figures name it by; name: its short name, which its page has; title: its subject.
-        paper: what the paper says; source: where that is known from; reading: how we take what it leaves open.
-        studies: those that judge it.
-        judge: from the studies to what was found.
+        key: the name by which figures refer to it; name: its short name, on its page; title: its subject.
+        paper: what the paper says; source: where we know that from; reading: how we interpret what it leaves open.
+        studies: the studies that judge it.
+        judge: the function that takes the studies and returns what was found.
     """
 
     key: str
@@ -105,9 +105,9 @@ class Template:
     """The sentence for a claim's effects; `{part}` and `{size}` are filled in.
 
     Attributes:
-        gain, loss: an effect on the claimed side, and on the other.
-        unit: of the effect.
-        names: what each part is called; brief: the same in a word or two.
+        gain, loss: the words for an effect on the claimed side, and for one on the other side.
+        unit: the unit of the effect.
+        names: what each part is called; brief: its name in a word or two.
         margin: as in `repro.statistics.answers.judge`; sign: +1 where a greater value is claimed.
     """
 
@@ -132,9 +132,9 @@ def found(
     """Return what an answer says, in sentences.
 
     Args:
-        answer: from the rows that have a vote; effects: all rows, those without a vote among them.
-        say: the template; floors: the noise floor of each part; beyond, runs: as of `Found`.
-        word: the answer where it is not the common one of its parts.
+        answer: the answer of the rows that have a vote; effects: all rows, including those without a vote.
+        say: the template; floors: the noise floor of each part; beyond, runs: as in `Found`.
+        word: replaces the word of `answer` unless it is empty.
     """
     if not answer.parts:
         return Found()
@@ -178,7 +178,7 @@ def _sentences(said: Sequence[Effect], say: Template) -> list[str]:
 
 
 def _decided(one: Effect, say: Template) -> str:
-    """Return the sentence of an effect that is decided: its size and its interval, both in the direction it says."""
+    """Return the sentence for a decided effect: its size and its interval, both in the direction that it states."""
     size, near, far = (signed(abs(value))[1:] for value in (one.value, *sorted((one.low, one.high), key=abs)))
     text = (say.gain if one.word == YES else say.loss).format(part=say.name(one.part), size=size)
     return f"{text[:1].upper()}{text[1:]} [{near}, {far}]."
@@ -198,7 +198,7 @@ def _short(said: Sequence[Effect], say: Template) -> str:
 
 
 def how_sure(said: Sequence[Effect], lacking: Mapping[str, Missing], say: Template) -> str:
-    """Return a grade with its reason: how many settings and seeds decide; of what is open, what would decide it."""
+    """Return a grade and how many settings and seeds decide; if nothing is decided, return what would decide it."""
     decided = [one for one in said if one.word != OPEN]
     if not decided:
         wants = [f"{say.brief.get(part, part)} needs {wanted(one)}" for part, one in lacking.items()]
@@ -218,7 +218,7 @@ def wanted(missing: Missing) -> str:
 
 
 def _against(answer: Answer, say: Template) -> list[str]:
-    """Return a sentence for each part in which single settings point away from what it says, or from each other."""
+    """Return sentences on open parts with settings that decide alone, parts without a vote, and missing seeds."""
     lines = []
     for part, pooled in answer.parts.items():
         low, high = pooled.setting_intervals()
@@ -252,7 +252,7 @@ def _forest(answer: Answer, effects: Table, say: Template) -> Table:
 
 
 def signed(value: float) -> str:
-    """Return a number with its sign and three decimals, of a large one three digits."""
+    """Return a number with its sign: three decimals if it is below 1, otherwise three digits."""
     return f"{value:+z.3f}" if abs(value) < 1 else f"{value:+.3g}"
 
 

@@ -24,7 +24,7 @@ BASINS = [f"landscape_{name}_basin_ratio" for name in ("forget", "test")]
 
 
 def main_runs(studies: Studies, name: str = MAIN) -> Table:
-    """Return the runs of a study, of the paper's methods, as `run_table` has them; made once."""
+    """Return the rows of `run_table` for a study and the paper's methods. The table is made once."""
 
     def made() -> Table:
         runs = run_table(studies.of(name))
@@ -36,7 +36,7 @@ def main_runs(studies: Studies, name: str = MAIN) -> Table:
 def compared(
     runs: Table, value: str, say: Template, *, rules: Sequence[str] = SAM, base: str = "sgd", beyond: Sequence[str] = ()
 ) -> Found:
-    """Return what is found where rules are held against another one, by forget set."""
+    """Return what is found when `rules` are compared with the rule `base`, for each forget set."""
     if value not in runs:
         return Found()
     effects = rule_effects(runs, value, rules, base)
@@ -60,8 +60,8 @@ def sam_unlearns_better(studies: Studies) -> Found:
 def sam_pretrains_better(studies: Studies) -> Found:
     """Judge 1b: ToW of NegGrad after ASAM minus after SGD, each averaged over all retrained models of the forget set.
 
-    The two share no model; the interval is Welch's. Sharp MinMax and SAM on R alone are left out: a mean over rules
-    would be theirs.
+    The two groups share no model, so that the interval is Welch's. Sharp MinMax and SAM on R only are left out:
+    they would dominate a mean over rules.
     """
     runs = main_runs(studies)
     if runs.empty:
@@ -83,9 +83,9 @@ def sam_pretrains_better(studies: Studies) -> Found:
 
 
 def with_pretraining(runs: Table) -> Table:
-    """Return runs whose seconds have their part of a further seed's retrained and original models.
+    """Add to each run its share of the time that a further seed's original and retrained models take.
 
-    No record tells the seconds of pretraining; it counts as long as retraining.
+    No record holds the seconds of pretraining: it counts as much as retraining.
     """
     shares = sum(1 / runs.groupby(keys)["run_id"].transform("size") for keys in (["pretrain", "reference"],
                                                                                   ["pretrain", "seed"]))  # fmt: skip
@@ -113,7 +113,7 @@ def overfitting_helps(studies: Studies) -> Found:
 
 
 def best_cutoff(studies: Studies) -> list[str]:
-    """Return what is known of the mask's cutoff, in sentences: ToW at the best one, and whether it is an edge."""
+    """Return sentences on the mask's cutoff: ToW at the best one tried, and whether that is the smallest or largest."""
     runs, masks = main_runs(studies), main_runs(studies, MASK)
     means = masks.groupby("mask_fraction")["tow"].mean() if len(masks) else masks
     if means.empty or runs.empty:
@@ -147,9 +147,9 @@ def sgd_forgets_more_with_lower_tow(studies: Studies) -> Found:
 
 
 def sgd_collapses_first(studies: Studies) -> Found:
-    """Judge 4: the alpha at which ToW falls below one half, by rule and seed; rates are those chosen at alpha 0.9.
+    """Judge 4: the alpha at which ToW falls below one half, by rule and seed, at the rates chosen at alpha 0.9.
 
-    A curve that joins two sets of weights of one original has no vote.
+    A curve that mixes two sets of weights of one original model has no vote.
     """
     runs = main_runs(studies, SWEEP)
     if runs.empty:
@@ -176,8 +176,8 @@ def sgd_collapses_first(studies: Studies) -> Found:
     judged = answer(effects[effects["no_vote"] == ""], margin=None, forget_sets=list(names), alike=False)
     silenced: Table = effects[effects["no_vote"] != ""].groupby("forget_set", sort=False)["value"].mean()
     told = ", ".join(f"{names[str(name)]} {value:+.3f}" for name, value in silenced.items())
-    beyond = [f"Curves that join two sets of weights have no vote; they say {told}."] if told else []
-    return found(judged, effects, say, beyond=[*beyond, "The rate was chosen at alpha 0.9 and not anew at each alpha."],
+    beyond = [f"Curves that mix two sets of weights have no vote. Their mean effects are: {told}."] if told else []
+    return found(judged, effects, say, beyond=[*beyond, "The rate was chosen at alpha 0.9, not at each alpha."],
                  runs=list(runs["run_id"]))  # fmt: skip
 
 
@@ -185,7 +185,7 @@ def collapse_alpha(alphas: np.ndarray, tow: np.ndarray) -> float:
     """Return the alpha at which ToW falls below `LEVEL` for good, interpolated between two; NaN where it does not.
 
     Args:
-        alphas: ascending, `(n,)`; tow: of each, `(n,)`.
+        alphas: ascending, `(n,)`; tow: ToW at each alpha, `(n,)`.
     """
     below = np.flatnonzero(tow < LEVEL)
     if not len(below) or below[-1] == len(tow) - 1:
@@ -195,7 +195,7 @@ def collapse_alpha(alphas: np.ndarray, tow: np.ndarray) -> float:
 
 
 def sam_resists_attacks(studies: Studies) -> Found:
-    """Judge 5a: how far the loss attack's AUC is from that on the retrained model, SAM minus SGD."""
+    """Judge 5a: how far the loss attack's AUC is from its value on the retrained model, SAM minus SGD."""
     runs = main_runs(studies)
     if not {"attack_loss_auc", "retrained_attack_loss_auc", "mia_correctness"} <= set(runs):
         return Found()
@@ -206,7 +206,7 @@ def sam_resists_attacks(studies: Studies) -> Found:
     known = runs.dropna(subset=["mia_correctness"])
     same = np.isclose(known["mia_correctness"], 1 - known["forget_accuracy"], atol=1e-9)
     bit = f"The paper's number, MIA correctness, equals 1 - forget accuracy in {same.sum()} of {len(same)} runs."
-    return compared(runs, "away", say, beyond=[bit, "That it falls says that SAM forgets less, and no more."])
+    return compared(runs, "away", say, beyond=[bit, "A lower value only says that SAM forgets less."])
 
 
 ENTANGLEMENT = {
@@ -232,7 +232,7 @@ def sam_lowers_entanglement(studies: Studies) -> Found:
 
 
 def _flatness(runs: Table, model: str) -> Table:
-    """Return how flat a model is, larger is flatter: the basin ratio over both losses, and minus the Hessian's top."""
+    """Return two measures of flatness (larger is flatter): mean basin ratio, and minus the top Hessian eigenvalue."""
     rows = runs.dropna(subset=[f"{model}{name}" for name in BASINS])
     basin = rows.assign(value=rows[[f"{model}{name}" for name in BASINS]].mean(axis=1), measure="basin")
     rows = runs.dropna(subset=[f"{model}hessian_top"])
@@ -287,7 +287,7 @@ def sgd_models_get_flatter(studies: Studies) -> Found:
     effects = both.assign(value=both["value"] - both["value_before"], forget_set=both["measure"], contrast="sgd",
                           block=both["seed"].astype(str))  # fmt: skip
     judged = answer(effects, margin=None, forget_sets=list(MEASURES), alike=False)
-    # Two measures that lean apart are no answer, though one of them decides.
+    # Two measures of opposite signs give no answer, even if one of them is decided.
     apart = judged.word == OPPOSITE and any(part.value > 0 for part in judged.parts.values())
     return found(judged, effects, say, word=OPEN if apart else "", runs=list(plain["run_id"]))
 
@@ -310,7 +310,7 @@ CLAIMS = [
           "The alpha where ToW falls below 0.5 is larger for the rule that collapses first.",
           (SWEEP,), sgd_collapses_first),
     Claim("5a", "5a", "Membership attacks", "SAM resists membership attacks better", ABSTRACT,
-          "The loss attack's AUC is nearer to that on the retrained model.",
+          "The loss attack's AUC is nearer to its value on the retrained model.",
           (MAIN,), sam_resists_attacks),
     Claim("5b", "5b", "Feature entanglement", "SAM lowers feature entanglement", ABSTRACT,
           "Both of the paper's measures must be lower, over all images and within classes.",
@@ -319,6 +319,6 @@ CLAIMS = [
           "The basin ratio is larger and the Hessian smaller, on original and on retrained models.",
           (MAIN,), sam_models_are_flatter),
     Claim("6b", "6b", "Flatness after unlearning", "SGD models get flatter by unlearning", NOTES,
-          "The same model after NegGrad by SGD minus before.",
+          "Flatness of the same model is higher after NegGrad by SGD than before.",
           (MAIN,), sgd_models_get_flatter),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""`paper_repro.md`, a page a claim under `docs/claims/`, and the answer in README: written from records."""
+"""`paper_repro.md`, one page per claim under `docs/claims/`, and the answer in README, all written from records."""
 
 import re
 import textwrap
@@ -53,21 +53,21 @@ FOREST = (
 METHOD = """\
 - **An effect** is the difference of two runs that share seed, forget set, original and retrained model. Seeds are
   averaged first, within a setting: a method and a pretraining rule. Then settings are averaged, for each forget set.
-- **yes**: the 95 % interval lies on the claimed side. **the opposite**: on the other side. **no difference**: the 90 %
-  interval lies within 0.01 ToW of zero, a margin fixed before any interval was seen. **open**: the rest.
+- **yes**: the 95 % interval lies on the claimed side. **the opposite**: it lies on the other side. **no difference**:
+  the 90 % interval lies within 0.01 ToW of zero, a margin fixed before any interval was seen. **open**: none of these.
 - **only where**: some forget set or measure says yes, and another does not. Two settings do not tell how far settings
   differ. Where both say the same by their own seeds, that is the answer, and brackets span both intervals. Otherwise
   the pooled interval decides.
-- **No vote** has a pair of runs that both "did not unlearn here": neither is better than doing nothing by one noise
-  floor. Nor have SCRUB and L1, whose strength nobody chose. The answer with all runs stands on the claim's page.
+- A pair of runs has **no vote** if both "did not unlearn here": neither is better than doing nothing by one noise
+  floor. SCRUB and L1 have none either: nobody chose their strength. The claim's page has the answer with all runs.
 - **The noise floor** is the deviation of ToW between two models retrained with other seeds. It decides no effect: it
   only says which runs have a vote. In pictures it is the mean over settings.
 - **Scanned digits** check that the commands work. They judge nothing about the paper.
-- **Theory claims** are judged inside their own hypotheses. What lies beyond is a second sentence.
-- **Core-hours** are those of unlearning and retraining, from the records' own seconds. Claims on pretraining and on
-  flatness count pretraining too, as long as retraining; for the others it comes on top.
+- **Theory claims** are judged inside their own hypotheses. A second sentence says what holds beyond.
+- **Core-hours** count unlearning and retraining, from the seconds in the records. Claims on pretraining and on
+  flatness count pretraining too, as long as retraining. For the other claims, pretraining comes on top.
 
-[How the intervals were chosen](docs/intervals.md) holds them against a known truth.
+[How the intervals were chosen](docs/intervals.md) compares them with a known truth.
 """
 
 
@@ -117,19 +117,19 @@ def page_text(found: Sequence[Answered], studies: Studies) -> str:
 
 
 def _one_setting(found: Sequence[Answered]) -> str:
-    """Return how the table of one setting goes with the mean over all: claim 3 is about that setting, 1a about all."""
+    """Return how the table of one setting relates to the mean over all: claim 3 is about that setting, 1a about all."""
     first, third = ({one.claim.name: one.found.effects for one in found}[name] for name in ("1a", "3"))
     if not first or not third or first[0].settings == 1:
         return ""
     count, mean, here = first[0].settings, signed(first[0].value), signed(third[0].value)
     return (
-        f"One of {count} settings, over the seeds that all rules share. With all seeds SAM and ASAM gain {here} ToW, "
-        f"over all settings {mean}."
+        f"This is one of {count} settings, over the seeds that all rules share. With all seeds, SAM and ASAM gain "
+        f"{here} ToW here and {mean} over all settings."
     )
 
 
 def _claim_table(about: str, found: Sequence[Answered]) -> str:
-    """Return one row a claim: what the paper says, what we find, how sure that is, and a link."""
+    """Return one row per claim: what the paper says, what we find, how sure that is, and a link."""
     rows = [{about: one.claim.paper, "we find": f"**{one.found.word}**: {one.found.short}",
              "how sure": re.split(r" of | \(", one.found.sure)[0].removeprefix("not known, "),
              "picture": f"[{one.claim.name}](docs/claims/{one.slug}.md)"}
@@ -151,7 +151,7 @@ def summary(studies: Studies, page: Path) -> list[str]:
 
 
 def limits_text(studies: Studies) -> str:
-    """Return what these studies cannot tell, and what would."""
+    """Return what these studies cannot tell, and what would tell it."""
     loss = rate_steps(studies)
     rates = "" if loss is None else (
         f"Learning rates were chosen on one seed; one grid step off, ToW falls by {loss[0]:.2f} to {loss[1]:.2f}. "
@@ -160,12 +160,12 @@ def limits_text(studies: Studies) -> str:
 
 
 def wish_rows(studies: Studies) -> list[dict[str, str]]:
-    """Return one row a wish of the reviewers: what was asked, done or the number, and the figure."""
+    """Return one row per wish of the reviewers: what they asked for, "done" or the number, and the figure."""
     return [{"asked": wish.asked, "answer": wish.answer(studies), "figure": wish.figure} for wish in WISHES.values()]
 
 
 def figure_rows(found: Sequence[Answered], studies: Studies) -> list[dict[str, str]]:
-    """Return one row a figure: what it shows, drawn or (of a study without records) missing, and its claims."""
+    """Return one row per figure: what it shows, whether it is drawn or lacks records, and its claims."""
     drawn = [name for name, entry in FIGURES.items() if all(studies.of(one).all for one in entry.studies)]
     claims = {
         name: [one.claim.name for one in found if one.claim.key in entry.claims] for name, entry in FIGURES.items()
@@ -214,7 +214,7 @@ def numbers(forest: Table) -> Table:
 
 
 def pages(found: Sequence[Answered], studies: Studies) -> dict[str, str]:
-    """Return every file of `docs/claims/` by its name: a page and a strip a claim, and a list of them."""
+    """Return every file of `docs/claims/` by its name: one page and one strip per claim, and a list of the claims."""
     texts = {f"{one.slug}.md": claim_text(one) for one in found}
     texts |= {f"{one.slug}.svg": effect_strip(one.found, alone=True) for one in found if one.found.effects}
     rows = [{"claim": f"[{one.claim.name}]({one.slug}.md)", "paper says": one.claim.paper, "answer": one.found.word,
@@ -224,7 +224,7 @@ def pages(found: Sequence[Answered], studies: Studies) -> dict[str, str]:
 
 
 def write_pages(studies: Studies, path: Path) -> list[Path]:
-    """Write the page, `docs/claims/` next to it, and the answer in a README there that has the marks for it.
+    """Write the page, `docs/claims/` next to it, and the answer in the README there if that has the marks for it.
 
     The same records give the same bytes.
     """

@@ -19,11 +19,12 @@ OPTIONAL = ("original_tow", "seconds_unlearn", "seconds_mask", "seconds_retrain"
 
 
 def run_table(records: Records) -> Table:
-    """Return one row a network run, its `TEXTS` and all numbers of `repro.study.table.row_of`, and what it shares.
+    """Return one row per network run: its `TEXTS`, all numbers of `repro.study.table.row_of`, and the added columns.
 
-    Added columns: `setting`, method and pretraining; `forget_set`; `original` and `reference`, the models it starts
-    from and is held against, told apart by their accuracies; `untouched`, ToW of doing nothing; `floor`, the noise
-    floor of ToW from the retrained models of that setting and forget set; `seconds`, `shared_seconds` of the models.
+    Added columns: `setting`, method and pretraining; `forget_set`; `original`, the model it starts from, and
+    `reference`, the retrained model it is compared with, both told apart by their accuracies; `untouched`, ToW of doing
+    nothing; `floor`, the noise floor of ToW from the retrained models of that setting and forget set; `seconds` of the
+    run and `shared_seconds` of these models.
 
     A run that diverged has ToW 0, and the models of the other runs of its setting and seed.
     """
@@ -55,7 +56,7 @@ def run_table(records: Records) -> Table:
 
 
 def rule_effects(runs: Table, value: str, rules: Sequence[str], base: str = "sgd") -> Table:
-    """Return `value` of runs by some rules minus that of the run by `base`, with the right to vote of each comparison.
+    """Return `value` under each of some rules minus `value` under `base`, and whether each comparison has a vote.
 
     Args:
         runs: rows of `run_table`; value: the column that is compared.

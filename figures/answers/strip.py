@@ -42,7 +42,7 @@ def _bars(found: Found) -> tuple[str, int]:
 
 
 def _limit(one: Effect, floor: float) -> float:
-    """Return how far the axis reaches: to the interval's ends, but of an absurdly wide one not to them."""
+    """Return how far the axis reaches: to the interval's ends, unless the interval is absurdly wide."""
     return min(max(abs(one.low), abs(one.high), floor, 1e-9), 2.5 * max(abs(one.value), floor, 1e-9)) * 1.05
 
 

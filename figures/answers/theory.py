@@ -27,7 +27,7 @@ def judged(name: str, studies: Studies) -> Found:
         return Found()
     result = record.result
     parts: Table = pd.DataFrame(result["parts"])
-    if not set(parts) >= PART:  # of a version that did not say where a part lies
+    if not set(parts) >= PART:  # an older version did not say where a part lies
         return Found()
     inside: Table = parts["inside"].astype(bool)
     sides, word = parts.loc[inside, "side"].to_list(), result["answer"]
@@ -55,7 +55,7 @@ def judged(name: str, studies: Studies) -> Found:
 
 
 def _where(inside: Table, word: str) -> list[str]:
-    """Return for which settings a claim holds or, where fewer fail, for which it does not."""
+    """Return the settings in which a claim holds or, if they are fewer, those in which it fails."""
     if word != ONLY_WHERE:
         return []
     sides = {"It holds for": inside["side"] == 1, "It fails for": inside["side"] == -1}

@@ -21,7 +21,7 @@ DIGITS = "Scanned digits check the pipeline and say nothing about the paper."
 
 
 class Wish(NamedTuple):
-    """One wish: what was asked, the figure that shows it, and from the studies to the number."""
+    """One wish: what was asked, the figure that shows it, and the function from the studies to the number."""
 
     asked: str
     figure: str
@@ -43,12 +43,12 @@ def deviations(studies: Studies) -> str:
     if runs.empty:
         return NOT_RUN
     seeds = runs.groupby(["setting", "rule", "forget_set"])["seed"].nunique()
-    means = f"{(seeds >= FEWEST).sum()} of {len(seeds)} means (a setting, rule and forget set each)"
+    means = f"{(seeds >= FEWEST).sum()} of {len(seeds)} means (one per setting, rule and forget set)"
     return f"{means} have {FEWEST} training seeds or more."
 
 
 def cost(studies: Studies) -> str:
-    """Answer 4: time as a multiple of SGD's, a geometric mean; ToW against SGD of as many gradients."""
+    """Answer 4: time as a multiple of SGD's (geometric mean), and ToW against SGD with as many gradients."""
     runs = main_runs(studies)
     if runs.empty:
         return NOT_RUN
@@ -57,11 +57,11 @@ def cost(studies: Studies) -> str:
     times = np.exp(pairs.groupby("contrast")["value"].mean())
     told = listed([f"{rule_label(name).rpartition(' ')[0]} {value:.1f}" for name, value in times.items()])
     equal = _equal_gradients(runs, main_runs(studies, "cifar10-compute"))
-    return f"Times as long as SGD: {told}. {equal}".strip()
+    return f"Time as a multiple of SGD's: {told}. {equal}".strip()
 
 
 def _equal_gradients(runs: Table, longer: Table) -> str:
-    """Return ToW under ASAM minus that of SGD of twice the epochs, on the same models."""
+    """Return ToW under ASAM minus ToW under SGD with twice the epochs, on the same models."""
     if longer.empty:
         return ""
     asam = runs[(runs["rule"] == "asam-1.0") & runs["setting"].isin(set(longer["setting"]))]
@@ -71,7 +71,7 @@ def _equal_gradients(runs: Table, longer: Table) -> str:
         return ""
     effect = pool(settings)
     low, high = effect.interval()
-    return f"Against SGD of as many gradients, ASAM's ToW differs by {effect.value:+.3f} [{low:+.3f}, {high:+.3f}]."
+    return f"Against SGD with as many gradients, ASAM's ToW differs by {effect.value:+.3f} [{low:+.3f}, {high:+.3f}]."
 
 
 def relearning(studies: Studies) -> str:
@@ -100,7 +100,7 @@ def retain_only(studies: Studies) -> str:
 
 
 def klom(studies: Studies) -> str:
-    """Answer 8: mean KLoM on F of SAM minus that of SGD."""
+    """Answer 8: mean KLoM on F under SAM minus the same under SGD."""
     evaluations = evaluations_of(studies.of("klom"), "klom")
     effects = klom_differences(evaluations)
     sam = effects[effects["rule"].isin(SAM)] if len(effects) else effects

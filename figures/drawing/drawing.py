@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Drawing:
-    """One paper item, ready to be written.
+    """One figure or table, ready to be written.
 
     Attributes:
         data: exactly the numbers drawn, tidy.
@@ -26,7 +26,7 @@ class Drawing:
         records: the runs behind the numbers.
         missing: one line for each part that is not run, `what: command`.
         figure: the drawing, or None for a table.
-        display: the cells of a table as text, or None for a figure.
+        display: the table as texts, or None for a figure.
     """
 
     data: Table
@@ -48,9 +48,9 @@ class NotRun(Exception):
 
     Args:
         what: what is missing.
-        columns: of a table, those that its numbers would have; None for a picture.
+        columns: the columns that a table's numbers would have; None for a picture.
         said: first sentence of a table's caption.
-        command: what makes the runs, where it is not the figure's own command.
+        command: the command that makes the runs, if it is not the figure's own.
     """
 
     def __init__(self, what: str, columns: Sequence[str] | None = None, said: str = "", *, command: str = "") -> None:

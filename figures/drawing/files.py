@@ -60,15 +60,15 @@ def draw(names: Sequence[str], studies: Studies, out_folder: Path, *, style: str
         names: names in the catalogue.
         studies: where the records of each figure's studies are read from.
         out_folder: where `<name>.{pdf,png,csv,json}` go.
-        style: `paper`, for a wall `slides` or `dark`, which are written as SVG too, or `draft`: of a figure the light
-            PNG and its origin only, in half the time.
+        style: `paper`; `slides` or `dark` for a wall, which are written as SVG too; or `draft`, which writes only the
+            light PNG of a figure and its origin, in half the time.
 
     Raises:
         ConfigError: for an unknown name, before anything is drawn.
     """
     for name in names:
         find(name)
-        file_name("figure", name)  # that of an installed package is anybody's
+        file_name("figure", name)  # an installed package may give its figure any name
     choose("style", style, STYLES)
     drawn = []
     for name in track(list(names), "drawing"):
@@ -80,7 +80,7 @@ def draw(names: Sequence[str], studies: Studies, out_folder: Path, *, style: str
 
 
 def drawing_of(name: str, studies: Studies, theme: Theme) -> Drawing:
-    """Return a figure or table of the studies it names; one that would pool what it does not show is not drawn."""
+    """Return a figure or table of the studies it names, unless it would pool settings that it does not show."""
     records = studies.of(*studies_of(name))
     try:
         drawing = find(name)(records, theme)
@@ -137,7 +137,7 @@ def _code() -> str:
 
 
 def _contents(drawing: Drawing, name: str, style: str) -> dict[str, bytes]:
-    """Return the files of a drawing by name, but its origin."""
+    """Return the files of a drawing by name, without its origin."""
     figure, shown, found = drawing.figure, drawing.display, {}
     if figure is None or style != "draft":
         found["csv"] = csv_bytes(drawing.data, float_format="%.10g")

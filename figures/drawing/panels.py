@@ -65,7 +65,7 @@ def band(axes: "Axes", x: Any, rows: Table, value: str = "", **look: Any) -> Non
     Args:
         axes: the panel.
         x: positions, shape `(points,)`.
-        rows: in the order of `x`: `mean`, `low` and `high`, or those of the columns of `value` (see `ends_of`).
+        rows: in the order of `x`: `mean`, `low` and `high`, or the columns that belong to `value` (see `ends_of`).
         value: which number of the rows is drawn.
         **look: line properties.
     """
@@ -80,7 +80,7 @@ def points(axes: "Axes", x: Any, rows: Table, value: str = "", *, flat: bool = F
     Args:
         axes: the panel.
         x: positions, shape `(points,)`.
-        rows, value: as of `band`.
+        rows, value: as in `band`.
         flat: whether bars are horizontal and `x` are positions on the vertical axis.
         **look: marker properties.
     """

@@ -51,7 +51,7 @@ class Theme:
 
     Attributes:
         name: `light` or `dark`.
-        scale: of text, lines and marks; 1 for a printed column, more for a wall.
+        scale: the factor of text, lines and marks; 1 for a printed column, more for a wall.
     """
 
     name: str = "light"

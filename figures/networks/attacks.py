@@ -38,9 +38,9 @@ def _measured_runs(records: Records, metric: str) -> list[Record]:
 
 @figure("fig-roc", place=400, shows="ROC of the membership attack", studies=("cifar10",))
 def membership_attack_roc(records: Records, theme: Theme) -> Drawing:
-    """Draw true against false positive rate of the membership attack: a line a NegGrad rule, and the retrained model.
+    """Draw true against false positive rate of the membership attack: one line per NegGrad rule, one for retraining.
 
-    Shown are NegGrad runs from the SGD-pretrained model on one forget set, where the attack was run.
+    It shows NegGrad runs from the SGD-pretrained model on one forget set, where the attack was run.
     """
     runs = _measured_runs(records, "attacks")
     if not runs:
@@ -59,7 +59,7 @@ def membership_attack_roc(records: Records, theme: Theme) -> Drawing:
               ylabel="true positive rate (forget images)")  # fmt: skip
     outside_legend(figure, panel, columns=3, head=spread_note(seed_range(table)))
     why = (
-        " All curves lie below chance, that of the retrained model too: these models are less sure of the forget "
+        " All curves, including the retrained model's, lie below chance: these models are less sure of the forget "
         "images than of test images."
         if (data["mean"] <= data[RATE] + 1e-9).all()
         else ""
@@ -69,7 +69,7 @@ def membership_attack_roc(records: Records, theme: Theme) -> Drawing:
         f"retrained model, not the dotted line of chance.{why} {MARKS} Forget set: {tag(runs[0], 'difficulty')}. "
         f"{run_caption(table)}"
     )
-    return Drawing(data, caption, "ROC curves, a line a rule.", tuple(runs), (), figure)
+    return Drawing(data, caption, "ROC curves, one line per rule.", tuple(runs), (), figure)
 
 
 def _roc(runs: list[Record], model: str, line: str) -> Table:
@@ -84,7 +84,7 @@ def _roc(runs: list[Record], model: str, line: str) -> Table:
 
 @figure("tab-lira", place=410, shows="the likelihood-ratio attack with shadow models", studies=("cifar10",))
 def likelihood_ratio_attack(records: Records, theme: Theme) -> Drawing:
-    """Write what the likelihood-ratio attack tells of each model on the hardest forget set, retraining's last."""
+    """Write what the likelihood-ratio attack tells about models on the hardest forget set, retrained models last."""
     runs = one_forget_set(study_runs(records, having="lira_auc"))
     if not runs:
         raise NotRun("runs with the metric lira", [*FIRST, "number", "mean"])
@@ -110,7 +110,7 @@ def likelihood_ratio_attack(records: Records, theme: Theme) -> Drawing:
 def lira_table(table: Table) -> Table:
     """Return the numbers of LiRA of every setting, and of the original and retrained model of each pretraining rule.
 
-    Columns: `pretrain`, `method`, `rule` (of the two models a name and nothing), `number` and its `mean`, `sd`, `low`,
+    Columns: `pretrain`, `method`, `rule` (for the two models their role and ""), `number` and its `mean`, `sd`, `low`,
     `high`, `seeds`; shares in [0, 1].
     """
     one, table = table.drop_duplicates(["pretrain", "seed"]), in_order(table, ["rule"])
@@ -122,9 +122,9 @@ def lira_table(table: Table) -> Table:
 
 @figure("fig-margins", place=420, shows="margins of forget samples", studies=("cifar10",))
 def forget_margins(records: Records, theme: Theme) -> Drawing:
-    """Draw the density of margins on F of the original, retrained and unlearned model, a panel a NegGrad rule.
+    """Draw the density of margins on F of the original, retrained and unlearned model, one panel per NegGrad rule.
 
-    Shown are NegGrad runs from the SGD-pretrained model, where margins were recorded.
+    It shows NegGrad runs from the SGD-pretrained model, where margins were recorded.
     """
     runs = _measured_runs(records, "margins")
     if not runs:
@@ -146,7 +146,7 @@ def forget_margins(records: Records, theme: Theme) -> Drawing:
         "and retrained margins, mean ± standard deviation (seeds). "
         f"Forget set: {tag(runs[0], 'difficulty')}. {run_caption(table)}"
     )
-    alt = "Histograms of margins, a panel a rule, three models each."
+    alt = "Histograms of margins, one panel per rule, three models each."
     return Drawing(data, caption, alt, tuple(runs), (), figure)
 
 

@@ -26,10 +26,10 @@ COLUMNS = {"role": "role", "method": "method", "pretrain": "pretrained", "rule":
            "difficulty": "forget set"}  # fmt: skip
 ROW = list(COLUMNS)
 EXPLAINED = (
-    "Does a sharpness-aware rule do better than SGD, setting by setting? Its number minus SGD's in the same setting "
-    "and training seed, in percentage points, mean [95 % t-interval over seeds], * where the interval excludes 0. "
-    "Of an unlearning rule, the same setting unlearned by SGD is subtracted; of a pretraining rule, the one unlearned "
-    "alike after SGD. Settings after SAM or ASAM have a reference of their own: trust a difference of pretraining "
+    "Does a sharpness-aware rule do better than SGD, setting by setting? Each entry is its number minus SGD's in the "
+    "same setting and training seed, in percentage points, mean [95 % t-interval over seeds], * where it excludes 0. "
+    "For an unlearning rule, the same setting unlearned by SGD is subtracted; for a pretraining rule, the same "
+    "unlearning after SGD. Settings after SAM or ASAM have a reference of their own: trust a difference of pretraining "
     "rules only where ToW against the common SGD retrain agrees. Noise floor: deviation of such a difference in ToW "
     "between two models that were both retrained. A higher ToW is nearer to retraining; a higher accuracy need not be."
 )
@@ -49,7 +49,7 @@ def differences_from_sgd(records: Records, theme: Theme) -> Drawing:
 
 
 def difference_table(table: Table) -> Table:
-    """Return one row a role, setting and metric: `mean`, `sd`, `low`, `high`, `seeds`, `floor`."""
+    """Return one row per role, setting and metric: `mean`, `sd`, `low`, `high`, `seeds`, `floor`."""
     parts = []
     for metric in METRICS:
         unlearning = rule_differences(table, metric, rules=UNLEARNING)
@@ -60,7 +60,7 @@ def difference_table(table: Table) -> Table:
 
 
 def _display(data: Table) -> Table:
-    """Return a line a role and setting, a column a metric; unlearning rules first."""
+    """Return one line per role and setting, one column per metric; unlearning rules first."""
     texts = data.assign(text=[points_text(row) for row in data.to_dict("records")])
     known = data[(data["metric"] == "tow") & data["floor"].notna()]
     floors = known.assign(metric="floor", text=[f"{100 * floor:.1f}" for floor in known["floor"]])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ROW = 0.22  # inches a row
+ROW = 0.22  # inches per row
 LABEL = 34  # characters of a setting's name
 
 
@@ -35,7 +35,7 @@ def effects_by_setting(records: Records, theme: Theme) -> Drawing:
     used = {*found.runs}
     runs = tuple(run for run in records.of("unlearn") if run.run_id in used)
     caption = (
-        f"{' '.join(found.sentences)} A dot is a setting, a method after a pretraining; a hollow one has no vote. "
+        f"{' '.join(found.sentences)} A dot is a setting, a method after a pretraining rule; a hollow dot has no vote. "
         "The diamond is the mean over settings. Bars are 95 % intervals, the thick bar a 90 % one. The thin line is "
         "where one further setting would lie. An arrow marks an interval that is longer than the axis. I2 is the part "
         "of the settings' scatter that seeds do not explain. The grey band is one noise floor, dotted lines are the "
@@ -48,7 +48,7 @@ def effects_by_setting(records: Records, theme: Theme) -> Drawing:
 def forest_figure(
     rows: Table, theme: Theme, *, label: str, floors: Mapping[str, float], margin: float | None = None
 ) -> "Figure":
-    """Return a panel a forget set, all on one axis: settings above, their pooled effect as a diamond below.
+    """Return one panel per forget set, all on one axis: settings above, their pooled effect as a diamond below.
 
     Bars are 95 % intervals. The thick part of the pooled one is its 90 % interval: where that lies between the dotted
     lines, the margin, the answer is "no difference". The thin line around it is the prediction interval. A grey band
@@ -58,8 +58,8 @@ def forest_figure(
         rows: of `repro.statistics.effects.forest`, with a column `forget_set`, and optionally `no_vote`, why a setting
             has no vote, and `answer`, the answer of a pooled effect.
         theme: the page.
-        label: of the axis: what was subtracted from what.
-        floors: the noise floor of each forget set; one that is missing has no band.
+        label: the name of the axis: what was subtracted from what.
+        floors: the noise floor of each forget set; a set without one has no band.
         margin: as in `repro.statistics.answers.judge`.
     """
     names = list(dict.fromkeys(rows["forget_set"]))

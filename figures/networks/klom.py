@@ -29,7 +29,7 @@ TITLES = dict(zip(ULIRA, ("AUC", "TPR at 1 % FPR", "TPR at .1 % FPR"), strict=Tr
 
 @figure("fig-klom", place=430, shows="KLoM of each rule on F, R and test data", studies=("klom",))
 def klom_by_rule(records: Records, theme: Theme) -> Drawing:
-    """Draw the mean and the 95th percentile of KLoM over images, a column a set, a group a pretraining rule."""
+    """Draw the mean and the 95th percentile of KLoM over images, one column per set, one group per pretraining rule."""
     evaluations = evaluations_of(records, "klom")
     if not evaluations:
         raise NotRun("at least 20 retrained models")
@@ -57,13 +57,13 @@ def klom_by_rule(records: Records, theme: Theme) -> Drawing:
         "distributions of an image's margin (log-odds of its true class), over retrained and over unlearned models, "
         "in histograms of 20 bins. Shown are its mean and its 95th percentile over at most 100 images. Bars: 95 % "
         f"intervals that resample {resampled(evaluations)}. Each value is the mean of {models} even against {models} "
-        f"odd seeds and the reverse. Forget set: {tag(evaluations[0], 'difficulty')}.{_setting_text(runs)}"
+        f"odd seeds and of the reverse. Forget set: {tag(evaluations[0], 'difficulty')}.{_setting_text(runs)}"
     )
     return Drawing(table, caption, _alt(table), tuple(runs), (), figure)
 
 
 def klom_table(evaluations: Sequence[Record]) -> Table:
-    """Return one row a pretraining rule, model, set and statistic, with its 95 % bootstrap interval.
+    """Return one row per pretraining rule, model, set and statistic, with its 95 % bootstrap interval.
 
     Columns: `pretrain`, `model` (an unlearning rule, or what it is compared with), `set`, `statistic` (mean or 95th
     percentile over images), `value`, `reverse` (the same with the two samples exchanged), `low`, `high`, `models` on
@@ -92,7 +92,7 @@ def _runs(records: Records, evaluations: Sequence[Record]) -> list[Record]:
 
 
 def _setting_text(runs: list[Record]) -> str:
-    """Return what a caption says of the runs of evaluations; nothing where these came without them."""
+    """Return what a caption says about the runs behind evaluations; "" if the evaluations came without runs."""
     return f" {run_caption(unlearn_table(runs))}" if runs else ""
 
 

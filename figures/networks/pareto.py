@@ -26,7 +26,7 @@ KEYS = ["method", "pretrain", "rule", "difficulty"]
 
 @figure("fig-pareto", place=380, shows="ToW against time and gradient evaluations", studies=("cifar10",))
 def quality_against_cost(records: Records, theme: Theme) -> Drawing:
-    """Draw ToW against cost, a row a forget set, with retraining and doing nothing; the best trade-offs are named."""
+    """Draw ToW against cost, one row per forget set, with retraining and doing nothing; name the best trade-offs."""
     runs, table = study_table(records)
     table = table[table["status"] == "ok"]
     if table.empty or "seconds_retrain" not in table:
@@ -76,7 +76,7 @@ def _quality_and_cost(table: Table, cost: str) -> Table:
 
 
 def _trade_offs(axes: Any, data: Table, theme: Theme) -> None:
-    """Draw points that another beats in quality and cost as faint outlines, the others with intervals and names."""
+    """Draw points that another beats in quality and cost as faint outlines, all others with intervals and names."""
     for beaten, rows in data.groupby("dominated"):
         look = {"s": 12, "alpha": 0.5, "zorder": 2} if beaten else {"s": 34, "zorder": 3}
         palette = {rule: theme.color(rule) for rule in rows["rule"]}
@@ -104,5 +104,5 @@ def _caption(table: Table) -> str:
 
 def _alt(data: Table) -> str:
     front = data[~data["dominated"] & (data["cost"] == "time")]
-    shown = "Scatter of ToW against relative cost. On the front by time, a forget set"
+    shown = "Scatter of ToW against relative cost. On the front by time, by forget set"
     return alt_text(shown, front, "{difficulty}: {method} with {rule}, {mean:.3f} at {ratio:.2g}")

@@ -43,12 +43,12 @@ def learning_rate_search(records: Records, theme: Theme) -> Drawing:
         f"{tag(runs[0], 'model')}, training seed {', '.join(map(str, seeds))}, which the study does not use. "
         f"{original_accuracy(unlearn_table(runs))}"
     )
-    alt = f"A table of {len(stated)} rows, a method, rule, forget set and pretraining rule each: ToW by {name}."
+    alt = f"A table of {len(stated)} rows, one per method, rule, forget set and pretraining rule: ToW by {name}."
     return Drawing(data, caption, alt, tuple(runs), display=_display(data, name, stated))
 
 
 def stated_searches(runs: Iterable[Record]) -> dict[tuple[object, ...], dict[str, Any]]:
-    """Return what the runs of a study say of the search in each setting: `name`, `value`, `curve`, `seed`, `state`.
+    """Return what the runs of a study say about the search in each setting: `name`, `value`, `curve`, `seed`, `state`.
 
     `result["choice"]` is the state, its numbers are in `result["choice_details"]`.
     """

@@ -1,4 +1,4 @@
-"""Strips of means (fig-tow, fig-accuracies, fig-mia, fig-entanglement): a column a forget set, a group a method."""
+"""Strips of means (fig-tow, fig-accuracies, fig-mia, fig-entanglement): columns are forget sets, groups are methods."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -71,7 +71,7 @@ class Row(NamedTuple):
     retraining: str
 
     def title(self) -> str:
-        """Return its name on the vertical axis."""
+        """Return the name of the row on the vertical axis."""
         against = f"\nagainst {rule_label(self.retraining)} retrain" if family(self.pretrain) != "sgd" else ""
         return f"ToW, pretrained\n{rule_label(self.pretrain)}{against}"
 
@@ -79,7 +79,7 @@ class Row(NamedTuple):
 @figure("fig-tow", place=20, shows="ToW per method, rule and forget set, with the noise floor", studies=("cifar10",),
         claims=("1a", "1b"))  # fmt: skip
 def tow_by_setting(records: Records, theme: Theme) -> Drawing:
-    """Draw ToW of every setting and the noise floor of its forget set: a row a pretraining rule and reference."""
+    """Draw ToW of every setting and the noise floor of its forget set: one row per pretraining rule and reference."""
     runs, table = study_table(records, having="tow")
     if not runs:
         raise NotRun("network runs with ToW")
@@ -111,7 +111,10 @@ def tow_by_setting(records: Records, theme: Theme) -> Drawing:
 
 
 def shown_rules(table: Table) -> list[str]:
-    """Return at most five unlearning rules: of more, those with most runs, of each family the most common first."""
+    """Return at most five unlearning rules.
+
+    The most common rule of each family comes first, then the rules with most runs.
+    """
     counts = table["rule"].value_counts()
     place = {rule: rank for rank, rule in enumerate(sorted(counts.index, key=lambda rule: (-counts[rule], str(rule))))}
     first = {rule: min((place[one], one) for one in place if family(one) == family(rule))[1] == rule for rule in place}
@@ -120,7 +123,7 @@ def shown_rules(table: Table) -> list[str]:
 
 
 def _panel_rows(table: Table) -> list[Row]:
-    """Return the rows: each pretraining rule against its own retrain, and where that is not SGD's, against SGD's."""
+    """Return the rows: each pretraining rule against its own retrain, then, if that is not SGD's, against SGD's."""
     rows = []
     for pretrain in order(table, "pretrain"):
         members = table[table["pretrain"] == pretrain]
@@ -143,14 +146,14 @@ def _tow_panel(axes: Any, summary: Table, members: Table, floor: dict[str, float
 
 
 def number_strips(records: Records, theme: Theme, numbers: Mapping[str, str], what: str) -> Drawing:
-    """Draw numbers with their seeds and intervals: a row a number, a column a forget set, a group a method.
+    """Draw numbers with their seeds and intervals: one row per number, one column per forget set, one group per method.
 
     Lines show the same number of the retrained and of the original model, where the runs have it.
 
     Args:
         records: what there is.
         theme: the page.
-        numbers: names of results, with their labels; those that no run has measured are left out.
+        numbers: names of results, with their labels; numbers that no run has measured are left out.
         what: first sentences of the caption.
     """
     runs, table = study_table(records)
@@ -206,12 +209,12 @@ def entanglement(records: Records, theme: Theme) -> Drawing:
 @figure("fig-mia", place=80, shows="membership inference on F, with the retrained model's value",
         studies=("cifar10",), claims=("5a",))  # fmt: skip
 def membership_inference(records: Records, theme: Theme) -> Drawing:
-    """Draw what the membership attack of the paper says of F, for four scores."""
+    """Draw what the paper's membership attack says about F, for four scores."""
     return number_strips(records, theme, MIA, MIA_WHAT)
 
 
 def _strip(axes: Any, summary: Table, members: Table, theme: Theme, *, regions: bool = False) -> Ends:
-    """Draw the settings of one forget set, a region a pretraining rule, and their seeds; return the regions' ends."""
+    """Draw settings of one forget set and their seeds, one region per pretraining rule; return the regions' ends."""
     if summary.empty:
         axes.set_xticks([])
         axes.text(0.5, 0.5, "not run", ha="center", va="center", fontsize=7, transform=axes.transAxes)
@@ -242,5 +245,5 @@ def _reference(axes: Any, line: Table, ends: Ends, theme: Theme) -> None:
 def _alt(data: Table, metric: str, more: str = "") -> str:
     members = data[(data["metric"] == metric) & data["rule"].notna()].sort_values("mean", ascending=False)
     name = metric.replace("_", " ")
-    shown = f"Dots with error bars, a column a forget set{'; ' if more else ''}{more}. Highest {name}"
+    shown = f"Dots with error bars, one column per forget set{'; ' if more else ''}{more}. Highest {name}"
     return alt_text(shown, members.head(3), "{method} with {rule} (from {pretrain}) on {difficulty}: {mean:.3f}")

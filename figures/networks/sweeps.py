@@ -68,7 +68,7 @@ def tow_over_mask_cutoff(records: Records, theme: Theme) -> Drawing:
         "forget gradient, as in the paper, or those with the smallest. Black: retrained model (solid) and original "
         f"model (dotted); grey band: noise floor of ToW. {MARKS} {run_caption(table)}"
     )
-    alt = "Curves of ToW and three accuracies over the mask cutoff, a line a polarity."
+    alt = "Curves of ToW and three accuracies over the mask cutoff, one line per polarity."
     return Drawing(data, caption, alt, tuple(runs), (), figure)
 
 
@@ -114,9 +114,10 @@ def swept_studies(records: Records, x: str, shown: Sequence[str] = ()) -> tuple[
 def swept_curves(
     table: Table, x: str, metrics: Mapping[str, str], theme: Theme, *, x_label: str, references: Sequence[str] = ()
 ) -> tuple[Any, Table]:
-    """Draw `metrics` against `x`: a column a metric, a row a data set, forget set and pretraining rule, a line a rule.
+    """Draw `metrics` against `x`: one column per metric, one row per data set, forget set and pretraining rule.
 
-    A panel has the reference models of its pretraining rule; one of ToW the noise floor of its forget set as a band.
+    Each rule is a line. A panel has the reference models of its pretraining rule; a panel of ToW also has the noise
+    floor of its forget set as a band.
 
     Args:
         table: rows of `figures.tables.runs.unlearn_table`; a column `line` names the curves in place of their rules.
@@ -155,7 +156,7 @@ def swept_curves(
 
 
 def _sweep(axes: Any, table: Table, columns: tuple[str, str], theme: Theme, references: Sequence[str]) -> list[Table]:
-    """Draw one metric of one row: a line a method and rule, and a thin black one a reference model."""
+    """Draw one metric of one row: one line per method and rule, and one thin black line per reference model."""
     x, metric = columns
     summary = summarize(table, ["method", "rule", *ROW, x], metric).assign(metric=metric).sort_values(x)
     names = dict(zip(table["rule"], table["line"] if "line" in table else table["rule"].map(rule_label), strict=True))

@@ -49,8 +49,8 @@ def tow_table(records: Records, what: str, *, methods: tuple[str, ...] = (), cro
     Args:
         records: what there is.
         what: first sentence of the caption.
-        methods: keep these methods only, where any is named.
-        crossed: keep SGD, SAM and ASAM; or every rule, with the three accuracies.
+        methods: keep only these methods, if any is named.
+        crossed: True keeps SGD, SAM and ASAM; False keeps every rule and adds the three accuracies.
     """
     runs, table = study_table(records)
     table = table[table["method"].isin(methods or table["method"])]
@@ -63,7 +63,7 @@ def tow_table(records: Records, what: str, *, methods: tuple[str, ...] = (), cro
     caption = (
         f"{what} Higher is nearer to retraining; † marks what is as good as retraining, its 95 % interval reaching the "
         "noise floor. Percent, mean ± standard deviation over training seeds (number of seeds). Noise floor: ToW of "
-        "one retrained model against another of another seed, in the order of the forget sets. A mean is of "
+        "one retrained model against another of another seed, in the order of the forget sets. A mean covers "
         "settings and seeds that have all graded sets. Against the SGD retrain: ToW with one reference for every "
         "pretraining rule. "
         f"{run_caption(table)}"
@@ -75,7 +75,7 @@ def tow_table(records: Records, what: str, *, methods: tuple[str, ...] = (), cro
 def _tow_numbers(table: Table, *, accuracies: bool) -> Table:
     """Return summary rows: every setting, its mean over the graded sets, and the two reference models.
 
-    A mean is of the seeds that have every graded set of the table; a setting that lacks one has no mean.
+    A mean covers the seeds that have every graded set of the table; a setting that lacks a set has no mean.
     """
     table = table.assign(graded=table["difficulty"])  # what a row stood for before it became part of a mean
     mean = complete(table[table["difficulty"].isin(GRADED)], ROW, ["difficulty"]).assign(difficulty="mean")
@@ -88,7 +88,7 @@ def _tow_numbers(table: Table, *, accuracies: bool) -> Table:
 
 
 def _references(table: Table, metric: str) -> Table:
-    """Return the original and the retrained model as rows of their own, once a pretraining, forget set and seed."""
+    """Return the original and the retrained model as rows, once per pretraining rule, forget set and seed."""
     parts = []
     for role in REFERENCES:
         # The retrained model is its own reference: its ToW is 1 by definition, and it has no column of its own.
@@ -121,7 +121,7 @@ def _with_floor(data: Table, table: Table) -> Table:
 
 
 def _display(data: Table, *, accuracies: bool) -> Table:
-    """Return the numbers as text: a column a forget set, or a row a forget set and a column a metric."""
+    """Return the numbers as text: one column per forget set, or one row per forget set and one column per metric."""
     sets = order(data, "difficulty")
     texts = data.assign(text=[_tow_text(row) for row in data.to_dict("records")])
     if accuracies:

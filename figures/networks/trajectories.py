@@ -30,7 +30,10 @@ DIFFERENCES = {"minus SGD, matched forgetting": "tow_matched", "minus SGD, match
 
 @figure("fig-trajectories", place=50, shows="ToW and forget accuracy while unlearning", studies=("cifar10",))
 def tow_while_unlearning(records: Records, theme: Theme) -> Drawing:
-    """Draw ToW and forget accuracy against gradient evaluations: a colour a rule, a thin line a seed, a mean."""
+    """Draw ToW and forget accuracy against gradient evaluations.
+
+    There is one colour per rule, a thin line per seed, and a thick line for the mean.
+    """
     runs, table = study_table(records)
     rows = trajectory_rows(runs)
     if rows.empty:
@@ -126,7 +129,7 @@ def tow_at_matched_forgetting(records: Records, theme: Theme) -> Drawing:
 
 
 def matched_table(rows: Table) -> Table:
-    """Return one row a setting: how many of its runs reached, its numbers over seeds, and its differences to SGD.
+    """Return one row per setting: how many of its runs forgot half, its numbers over seeds, and its differences to SGD.
 
     Columns: method, pretraining rule, forget set, rule, `runs`, `reached`, and for each number of `matched_rows` its
     `<number>_{mean,sd,seeds}` and `<number>_minus_sgd_{mean,low,high,seeds}`.

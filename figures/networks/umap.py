@@ -73,7 +73,7 @@ def _feature_maps(records: Records, theme: Theme) -> Drawing:
     label_panels(axes, titles=[one.title for one in shown])
     notes = [("retain", {"marker": ".", "markersize": 6}), ("forget", {"marker": "X", "markersize": 5}),
              ("mean of a class in F, moved", {"marker": r"$\rightarrow$", "markersize": 9})]  # fmt: skip
-    rule_key(figure, theme, [], notes=notes, head="colour and number: class; one seed a panel")
+    rule_key(figure, theme, [], notes=notes, head="colour and number: class; one seed per panel")
     data = pd.concat(parts, ignore_index=True)
     alt = alt_text("Scatter plots of features, forget samples as crosses", data.drop_duplicates(["row", "title"]),
                    "{title}, {row}: kNN purity of F {forget_purity:.2f}")  # fmt: skip
@@ -108,13 +108,13 @@ def _pictures(shown: Sequence[Snapshot], features: list[np.ndarray], *, neighbou
 
 
 def _sharing(shown: Sequence[Snapshot]) -> list[list[int]]:
-    """Return which models share a map, by their places: all but a retrained one, whose features have other axes."""
+    """Return the places of the models that share a map: all but a retrained one, whose features have other axes."""
     retrained = [k for k, one in enumerate(shown) if one.model == "retrained"]
     return [[k for k in range(len(shown)) if k not in retrained], *([k] for k in retrained)]
 
 
 def _scatter(axes: Any, samples: Table, theme: Theme) -> None:
-    """Draw retain samples as dots and forget samples as crosses, a colour a class, and its name on top."""
+    """Draw retain samples as dots and forget samples as crosses, one colour per class, with its name on top."""
     from matplotlib.patheffects import withStroke
 
     looks = {False: {"s": 5, "alpha": 0.45, "linewidth": 0}, True: {"s": 12, "alpha": 0.8, "linewidth": 0.25}}

@@ -1,7 +1,7 @@
 """ToW on other draws of the forget set (tab-draws), and with a setting of the study changed (tab-ablations).
 
-All training seeds of a study share one forget set, so that its intervals are those of training alone. Another draw has
-subset models, scores and images of its own.
+All training seeds of a study share one forget set, so that its intervals show the noise of training alone. Another
+draw has subset models, scores and images of its own.
 """
 
 from collections.abc import Sequence
@@ -85,16 +85,16 @@ def _fullest_draw(table: Table) -> int:
 
 
 def over_draws(table: Table) -> Table:
-    """Return ToW of each other rule minus that of SGD, a row a draw, which stands in the column `seed`."""
+    """Return ToW of each other rule minus ToW of SGD, one row per draw; the column `seed` holds the draw."""
     found = rule_differences(table, "tow")
     return found.assign(seed=found[DRAW])
 
 
 def tow_lines(table: Table, differences: Table) -> Table:
-    """Return a row a run and what it tells: ToW of its rule, of the original, and its rule's minus that of SGD.
+    """Return one row per run and number: ToW of its rule, ToW of the original, and ToW of its rule minus SGD's.
 
     Args:
-        table: rows of `figures.tables.runs.unlearn_table`; differences: those of `rule_differences`.
+        table: rows of `figures.tables.runs.unlearn_table`; differences: rows of `rule_differences`.
     """
     labels = table["rule"].map(rule_label)
     return pd.concat([
@@ -105,7 +105,7 @@ def tow_lines(table: Table, differences: Table) -> Table:
 
 
 def _display(data: Table, rules: list[str]) -> Table:
-    """Return a line a forget set and model, a column a draw, then both deviations."""
+    """Return one line per forget set and model, one column per draw, then both deviations."""
     own = data["varied"] == ""
     means = data[own].assign(column=data[DRAW][own], text=[f"{100 * mean:.1f}" for mean in data["mean"][own]])
     spread = [spread_text(row, percent=True, digits=1) for row in data[~own].to_dict("records")]
@@ -148,7 +148,7 @@ def changed_runs(records: Records) -> tuple[list[Record], Table]:
     """Return the runs of a study that others ran again with a setting changed, and their runs there.
 
     Args:
-        records: of the study, then of those that changed a setting of it.
+        records: the records of the study, then of the studies that changed one of its settings.
 
     Returns:
         The runs, and a row for each as `figures.tables.runs.unlearn_table` has it, with the references of
@@ -171,14 +171,14 @@ def changed_runs(records: Records) -> tuple[list[Record], Table]:
 
 
 def _changed(mine: Record, usual: Record, free: Sequence[str]) -> str:
-    """Return in what one run differs from another, but for some settings: "" where in nothing."""
+    """Return the settings in which one run differs from another, except some; "" if there are none."""
     one, other = setting(mine, free), setting(usual, free)
     apart = [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
     return ", ".join(f"{name.replace('_', ' ')} {one.get(name) or 'as ever'}" for name in apart)
 
 
 def _floor_texts(records: Records, table: Table) -> dict[tuple[str, str, str], str]:
-    """Return the noise floor of each row as text; where seeds tell none, that of the pair which the search took."""
+    """Return the noise floor of each row as text; without enough seeds, ToW of the pair that the search took."""
     found, usual = {}, study_runs(records.parts[0])[0]
     for pair in (pair for part in records.parts for pair in part.of("floor")):
         if pair.result.get("tow") is not None:
@@ -198,7 +198,7 @@ def _original(rows: Table) -> str:
 
 
 def _change_table(data: Table, table: Table) -> Table:
-    """Return a line a setting, pretraining rule and forget set, a column a model."""
+    """Return one line per setting, pretraining rule and forget set, one column per model."""
     labels = [rule_label(rule) for rule in order(table, "rule")]
     models = [NOTHING, *labels, *(f"{one}{MINUS}" for one in labels)]
     texts = data.assign(text=[spread_text(row, percent=True, digits=1) for row in data.to_dict("records")],

@@ -40,7 +40,7 @@ def plot_data(records: Records) -> dict[str, Any]:
 def network_rows(records: Records) -> dict[str, list[Any]]:
     """Return the network runs column by column; the patch images of the theory have a plot of their own.
 
-    Of more than `MOST_POINTS` runs those that come first by their ids, which are hashes: a sample of all.
+    If there are more than `MOST_POINTS` runs, the first by id are taken: ids are hashes, so they are a fair sample.
     """
     table = _network_table(records)
     return {name: [_plain(value) for value in table[name]] for name in RUN if name in table}
@@ -53,8 +53,8 @@ def setting_rows(records: Records) -> dict[str, list[Any]]:
 
     Returns:
         Columns `NETWORK`; `other`, what tells a setting from the others of this `NETWORK`, "" where there is none;
-        `seeds`; means of `NUMBERS`, with `_sd` their standard deviations over seeds; and `cost`, the gradient
-        evaluations as a share of those of retraining.
+        `seeds`; means of `NUMBERS`, with `_sd` their standard deviations over seeds; and `cost`, gradient
+        evaluations as a share of what retraining takes.
     """
     table = _network_table(records)
     if table.empty:
@@ -100,9 +100,9 @@ def agreement_points(records: Records) -> list[dict[str, Any]]:
 
 
 def pretraining_curves(records: Records) -> list[dict[str, Any]]:
-    """Return kappa and zeta along pretraining of each theory run, means over seeds, one entry a setting.
+    """Return kappa and zeta along pretraining of each theory run, means over seeds, one entry per setting.
 
-    A seed counts as long as it is finite; `seeds` of them are so at the end.
+    A seed counts as long as it is finite; `seeds` is how many are finite at the end.
     """
     found: dict[str, dict[str, Any]] = {}
     for run in records.of("theory"):

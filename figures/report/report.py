@@ -45,7 +45,7 @@ NETWORK_NUMBERS = ("tow", "retain_accuracy", "forget_accuracy", "test_accuracy")
 
 
 def write_report(studies: Studies, figures_folder: Path, path: Path) -> Path:
-    """Write the page, drawing first whatever figure is not up to date.
+    """Draw every figure that is not up to date, then write the page.
 
     Args:
         studies: where the records of each study are read from.
@@ -161,7 +161,7 @@ def _shown_runs(
 ) -> dict[str, Any]:
     """Return what the page can show of the runs it names: identity, numbers and how they came to be.
 
-    Of more than `MOST_POINTS` network runs those that its plots show, and those of its table.
+    If there are more than `MOST_POINTS` network runs, it has those of its plots and of its table.
     """
     named = {run for entry in entries for run in entry["runs"]}
     named |= {run for one in found for run in one.found.runs}
@@ -186,7 +186,7 @@ def _provenance(record: Record) -> dict[str, Any]:
 
 
 def theory_results(records: Records) -> dict[str, Any]:
-    """Return one row a theory run: its setting, and each final number as `mean ± standard deviation (seeds)`."""
+    """Return one row per theory run: its setting, and each final number as `mean ± standard deviation (seeds)`."""
     runs = records.of("theory")
     runs.sort(key=lambda run: [str(run.config.get(name)) for name in THEORY])
     rows = [{"cells": [run.config.get(name) for name in THEORY] + [_spread(run, name) for name in THEORY_NUMBERS],
@@ -196,7 +196,7 @@ def theory_results(records: Records) -> dict[str, Any]:
 
 
 def network_results(records: Records) -> dict[str, Any]:
-    """Return one row a network run; its spread over seeds is in the tables, for a run has one seed."""
+    """Return one row per network run; its spread over seeds is in the tables, for a run has one seed."""
     table = unlearn_table(records.of("unlearn"))
     columns = [name for name in (*NETWORK, *NETWORK_NUMBERS) if name in table]
     table = table.sort_values([name for name in NETWORK if name in table])

@@ -1,4 +1,4 @@
-"""Records to frames: which runs are comparable, what they are held against, and numbers as text.
+"""Records to frames: which runs are comparable, what they are compared with, and numbers as text.
 
 Nothing here draws or judges, and nothing here imports the rooms that do.
 """

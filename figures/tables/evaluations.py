@@ -17,11 +17,11 @@ ORIGINAL = "do nothing"
 
 
 def evaluations_of(records: Records, metric: str) -> list[Record]:
-    """Return the evaluations of a metric, ordered by pretraining and unlearning rule.
+    """Return the evaluations of a metric that count, ordered by pretraining and unlearning rule.
 
-    A study that went on with more seeds was evaluated again: of two evaluations of a setting the larger one is taken.
-    Evaluations of fewer than 10 models on either side are no distribution. Of two versions of the metric the newer one
-    counts.
+    A study that went on with more seeds was evaluated again: if a setting has two evaluations, the larger one counts.
+    If a metric has two versions, the newer one counts. Evaluations of fewer than 10 models on either side do not
+    count: so few are no distribution.
 
     Raises:
         Mixed: when two evaluations of the same rules differ in their forget set or another setting.
@@ -45,12 +45,12 @@ def models_a_side(evaluation: Record) -> int:
 
 
 def resampled(evaluations: Sequence[Record]) -> str:
-    """Return what the intervals of evaluations resample: of older records the models alone."""
+    """Return what the intervals of evaluations resample; in older records it is the models alone."""
     return evaluations[0].result.get("resampled", "models") if evaluations else ""
 
 
 def ulira_table(evaluations: Sequence[Record]) -> Table:
-    """Return U-LiRA of each rule, and once a pretraining rule of the original model, which nothing was done to.
+    """Return U-LiRA of each rule and, once per pretraining rule, of the untouched original model.
 
     Columns: `pretrain`, `model` (an unlearning rule or "do nothing"), `models` on both sides, and for each of `auc`,
     `tpr_at_1_percent`, `tpr_at_01_percent` the value and its 95 % interval, `<number>`, `<number>_low`,
@@ -75,9 +75,11 @@ def rate_text(row: Table, number: str) -> str:
 
 
 def ulira_differences(evaluations: Sequence[Record], number: str) -> Table:
-    """Return a number of each rule minus that of doing nothing, on the same models and images in each bootstrap sample.
+    """Return a number of each rule minus its value for doing nothing, sample by sample.
 
-    Columns as `klom_differences`. Records that keep no samples have no row.
+    Both have the same models and images in each bootstrap sample.
+
+    Columns as in `klom_differences`. Records without bootstrap samples have no row.
     """
     rows = []
     for evaluation in evaluations:
@@ -93,9 +95,9 @@ def ulira_differences(evaluations: Sequence[Record], number: str) -> Table:
 
 
 def klom_differences(evaluations: Sequence[Record]) -> Table:
-    """Return mean KLoM on F of each rule, and of doing nothing, minus that of SGD, with intervals.
+    """Return mean KLoM on F of each rule and of doing nothing, each minus KLoM of SGD, with intervals.
 
-    Columns: `pretrain`, `rule`, `mean`, `low`, `high`, `seeds`; both sides of a difference are resampled alike.
+    Columns: `pretrain`, `rule`, `mean`, `low`, `high`, `seeds`; both sides of a difference share bootstrap samples.
     """
     rows = []
     for base in (evaluation for evaluation in evaluations if evaluation.result["labels"]["rule"] == "sgd"):

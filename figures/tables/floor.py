@@ -1,4 +1,4 @@
-"""What a run is held against: the noise floor, one common SGD retrain for every pretraining rule, the run by SGD.
+"""What a run is compared with: the noise floor, one common SGD retrain for every pretraining rule, the run by SGD.
 
 Two models retrained on the same R with other seeds are both perfect unlearning; what they differ by is the floor that
 no method can be told from. A floor needs retrained models of several seeds on *the same* forget set.
@@ -23,11 +23,11 @@ RETRAINED = [f"retrained_{name}" for name in ACCURACIES]
 
 
 def retrained_models(table: Table, by: Sequence[str] = ()) -> Table:
-    """Return one row a retrained model whose forget set is known: `difficulty`, `forget_set`, `retraining`, `seed`.
+    """Return one row per retrained model whose forget set is known: `difficulty`, `forget_set`, `retraining`, `seed`.
 
     Its accuracies stand in columns `retrained_{retain,forget,test}_accuracy`; many runs share one retrained model.
-    Where a study went on elsewhere and trained one again, that of most runs is taken, or of most with the same values
-    of the columns `by`.
+    A study that went on elsewhere may have trained a model again: the one with most runs is taken, counted among the
+    runs with the same values of the columns `by`.
     """
     key = [*KEYS, *by, "seed"]
     columns = [*key, *RETRAINED]
@@ -40,11 +40,11 @@ def retrained_models(table: Table, by: Sequence[str] = ()) -> Table:
 
 
 def own_reference(table: Table, retraining: Any) -> Any:
-    """Return which rows are the retrained model itself, `(rows,)` boolean: what they are held against.
+    """Return which rows are the retrained model that they are compared with, `(rows,)` boolean.
 
     Args:
         table: rows of `figures.tables.runs.unlearn_table`.
-        retraining: the rule of the retrained model they are held against, one for all or one a row.
+        retraining: the rule of the retrained model they are compared with, one for all or one per row.
     """
     first = table["unlearn_seed"].isin([0, None, float("nan")])  # another seed is another model
     return (table["method"] == "retrain") & (table["rule"] == retraining) & first
@@ -61,7 +61,7 @@ def noise_floors(table: Table) -> Table:
 
     Returns:
         Columns `difficulty`, `forget_set`, `retraining`, `metric` ("tow" or an accuracy), `mean` and `sd` of the ToW
-        of one retrained model against another (of an accuracy: of its absolute gap), `difference_sd`, `seeds`; all
+        of one retrained model against another (for an accuracy: of its absolute gap), `difference_sd`, `seeds`; all
         as shares. `difference_sd` is the deviation of a *difference* between two rules that both do as well as
         retraining: `a_j - a_k` over pairs for an accuracy (sqrt(2) times the deviation over seeds), `ToW(j, i) -
         ToW(k, i)` over triples of seeds for ToW (NaN with two seeds): the root of twice the variance over models,
@@ -92,8 +92,8 @@ def with_references(table: Table) -> Table:
     """Return a table of runs with two more references of ToW: the common SGD retrain and the noise floor.
 
     `common_tow` is ToW against the model retrained with SGD on the same forget set and seed, whatever the run's own
-    reference is, and `original_common_tow` that of the original; NaN where there is none. `floor_<metric>` is the noise
-    floor of a difference in `<metric>`.
+    reference is, and `original_common_tow` is the same for the original; NaN where there is none. `floor_<metric>` is
+    the noise floor of a difference in `<metric>`.
     """
     models = retrained_models(table)
     if models.empty:
@@ -115,10 +115,10 @@ def with_references(table: Table) -> Table:
 
 
 def _common_references(table: Table, models: Table) -> np.ndarray:
-    """Return the accuracies of the model retrained with SGD that each row is held against, `(rows, 3)`.
+    """Return the accuracies of the model retrained with SGD that each row is compared with, `(rows, 3)`.
 
-    It is the one that runs of the row's method are held against after SGD: both sides of a difference have one
-    reference. Where these have none, it is that of most runs.
+    It is the reference of the row's method after SGD, so that both sides of a difference have one reference. A method
+    without one takes the reference of most runs.
     """
     same, parts = ["difficulty", "forget_set", "seed"], []
     for by, found in ((["method"], retrained_models(table, ["method"])), ([], models)):
@@ -128,10 +128,12 @@ def _common_references(table: Table, models: Table) -> np.ndarray:
 
 
 def floor_of(floors: Table, difficulty: str, retraining: str, metric: str = "tow") -> dict[str, float] | None:
-    """Return one row of `noise_floors` as a mapping, or None where it has none or, of several forget sets, no single.
+    """Return the row of `noise_floors` for one difficulty, retraining rule and metric.
+
+    Return None if there is no such row, or more than one.
 
     Args:
-        floors: rows of `noise_floors`; difficulty, retraining, metric: which of them.
+        floors: rows of `noise_floors`; difficulty, retraining, metric: the row to return.
     """
     rows = floors[(floors["difficulty"] == difficulty) & (floors["retraining"] == retraining)]
     rows = rows[rows["metric"] == metric]
@@ -146,7 +148,7 @@ def floor_text(floor: dict[str, float] | None) -> str:
 def average_floor(floors: Table) -> dict[str, float] | None:
     """Return the floor of a ToW that is averaged over forget sets: means of `mean` and `sd`; None where none is known.
 
-    The deviation of an average over sets would be smaller; which sets move together the records do not say.
+    The deviation of an average over sets would be smaller, but the records do not say which sets move together.
     """
     rows = floors[floors["metric"] == "tow"]
     return {name: float(rows[name].mean()) for name in ("mean", "sd")} if len(rows) else None
@@ -155,26 +157,26 @@ def average_floor(floors: Table) -> dict[str, float] | None:
 def reaches(row: Table, floor: dict[str, float] | None) -> bool:
     """Return whether a method is as good as retraining: the interval of its ToW reaches the band `mean - sd`.
 
-    A setting of fewer than three seeds never is: its interval would reach anything.
+    A setting of fewer than three seeds never counts as good: its interval would reach anything.
     """
     return floor is not None and bool(row["seeds"] >= FEWEST and row["high"] >= floor["mean"] - floor["sd"])
 
 
 def rule_differences(table: Table, metric: str, *, rules: Sequence[str] = ()) -> Table:
-    """Return `metric` under each rule minus `metric` under SGD, one row a shared setting and seed.
+    """Return `metric` under each rule minus `metric` under SGD, one row per shared setting and seed.
 
     Where the table has the noise floor of the metric, a row carries it as `floor`.
 
     Args:
         table: rows of `figures.tables.runs.unlearn_table`.
         metric: the number compared.
-        rules: families such as "sam" and "asam"; none named takes every other one.
+        rules: families such as "sam" and "asam"; without any, every family but SGD.
     """
     return _differences(table, metric, "rule", "pretrain", rules)
 
 
 def pretrain_differences(table: Table, metric: str, *, rules: Sequence[str]) -> Table:
-    """Return `metric` after pretraining with each rule minus after pretraining with SGD, unlearned alike."""
+    """Return `metric` after pretraining with each rule minus after pretraining with SGD, with the same unlearning."""
     return _differences(table, metric, "pretrain", "rule", rules)
 
 

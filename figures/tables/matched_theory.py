@@ -42,7 +42,7 @@ def setting_of(config: Mapping[str, Any]) -> str:
 
 
 def strength_of(record: Record) -> float:
-    """Return the signal strength of a run or of its matched theory: 1, the data set's own, unless its options say."""
+    """Return the signal strength of a run or of its matched theory: the one in its options, else the data set's 1."""
     found = tag(record, "signal_strength")
     return 1.0 if found is None else float(str(found))
 
@@ -53,7 +53,7 @@ def networks(records: Records) -> list[Record]:
 
 
 def theories(records: Records) -> dict[str, Record]:
-    """Return the theory at each setting of a network that it was simulated for, or the record of what it lacks."""
+    """Return by network setting the theory that was simulated there, or the record of what the theory lacks."""
     return {record.config["network"]: record for record in records.of("beside") if record.status == "ok"}
 
 
@@ -82,7 +82,7 @@ def lacking_settings(records: Records, version: int = 1) -> dict[str, Record]:
 def pairs(records: Records) -> list[tuple[Record, Record]]:
     """Return the runs whose setting the theory expresses, each with the theory there.
 
-    Unlearning the same original once more, with another order of its batches, makes no seed more: such runs stay out.
+    Runs that unlearn the same original again, with another order of batches, are left out: they are no further seed.
     """
     known = {key: one for key, one in theories(records).items() if not one.result["departures"]}
     first = [run for run in networks(records) if not run.config.get("unlearn_seed")]
@@ -102,14 +102,14 @@ def without_theory(records: Records) -> dict[str, list[str]]:
 
 
 def curves(record: Record) -> dict[str, np.ndarray]:
-    """Return the metrics of a theory record, shape `(seeds, epochs)` each; `kappa` is that of R and F together."""
+    """Return the metrics of a theory record, shape `(seeds, epochs)` each; `kappa` is taken over R and F together."""
     values = record.arrays("curves")["curves"].astype(float)
     found = dict(zip(record.result["metrics"], values, strict=True))
     return found | {"kappa": found["kappa_retain"] + found["kappa_forget"]}
 
 
 def moments(run: Record) -> dict[float, dict[str, float]]:
-    """Return what a run saw of its network along unlearning, by the epochs done; empty where nobody looked."""
+    """Return what a run measured of its network along unlearning, by the epochs done; empty if it measured nothing."""
     return {round(row["progress"], 6): row for epoch in run.epochs() for row in epoch.get("accuracies") or ()}
 
 
@@ -122,14 +122,14 @@ def network_value(run: Record, stage: str, quantity: str) -> float:
 
 
 def agreement(records: Records) -> Table:
-    """Return one row a point: strength, rules, stage and quantity, with network and theory side by side.
+    """Return one row per point: strength, rules, stage and quantity, with network and theory side by side.
 
     Columns: those of `POINT`; `network`, `theory` (means), their `sd`, `low`, `high` (95 % t-intervals) and `seeds`,
     each behind `network_` or `theory_`; `z = (network - theory) / sqrt(sd_N^2 / k_N + sd_T^2 / k_T)`; `within`, whether
-    the 95 % interval of the difference (Welch) holds 0, None where a single network tells nothing. A test error
-    scatters at least as a test set of its size, drawn anew for each seed, makes it: `sd_N^2 >= p (1 - p) / n_test` with
-    the theory's p. `twin_gap` is the mean over runs of |network - its matched theory|, and `twin_z`, of the test error,
-    the summed difference over its deviation from drawing a test set of that size.
+    the 95 % interval of the difference (Welch) holds 0, None where a single network tells nothing. A test error has at
+    least the variance of drawing a test set of its size for each seed: `sd_N^2 >= p (1 - p) / n_test` with the theory's
+    p. `twin_gap` is the mean over runs of |network - its matched theory|, and `twin_z`, for the test error only, is the
+    summed difference divided by its deviation from drawing a test set of that size.
     """
     groups: dict[tuple[Any, ...], list[tuple[Record, Record]]] = defaultdict(list)
     for part in records.parts:
@@ -145,7 +145,7 @@ def agreement(records: Records) -> Table:
                 if stage == "before" and (unlearn != "sgd" or quantity == "forget_error"):
                     continue  # before unlearning its rule does not matter, and nothing is forgotten
                 if "decay" in extras and quantity.startswith(("kappa", "zeta")):
-                    continue  # read off W - W0, a network's also hold what decay took from W0
+                    continue  # they are read off W - W0, which in a network also holds what decay took from W0
                 own = np.array([network_value(run, stage, quantity) for run, _ in found])
                 head = {"signal_strength": strength, "course": extras, "pretrain": pretrain, "unlearn": unlearn,
                         "stage": stage}  # fmt: skip
@@ -160,7 +160,7 @@ def agreement(records: Records) -> Table:
 
 
 def _test_set_variance(exact: np.ndarray, found: list[tuple[Record, Record]]) -> float:
-    """Return the variance that drawing a test set gives a measured error whose exact mean is that of `exact`."""
+    """Return the variance from drawing a test set, of a measured error whose exact value is the mean of `exact`."""
     mean = float(np.clip(exact, 0, 1).mean())
     return mean * (1 - mean) / float(found[0][0].result.get("n_test_measured", np.inf))
 
@@ -169,8 +169,8 @@ def compared_values(network: np.ndarray, theory: np.ndarray, *, least: float = 0
     """Return means, intervals and z of two samples, and whether Welch's 95 % interval of the difference holds 0.
 
     Args:
-        network, theory: a value a seed.
-        least: variance that a network's value has at least.
+        network, theory: one value per seed.
+        least: lower bound on the variance of a network's value.
     """
     sides = {"network": interval(network), "theory": interval(theory)}
     lowest = {"network": least, "theory": 0.0}
@@ -201,7 +201,7 @@ def _distance_from_matched(own: np.ndarray, exact: np.ndarray, found: list[Any],
 
 
 def share_within(table: Table) -> str:
-    """Return how many points lie within 95 %, of all and by quantity, and how far networks are from matched theory.
+    """Return how many points lie within 95 %, in all and by quantity, and how far networks are from matched theory.
 
     A point of a single network has no z and is not counted.
     """

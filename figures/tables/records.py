@@ -1,4 +1,4 @@
-"""What a figure is handed: the records of the studies it names, each study from one place and on its own."""
+"""The records that a figure gets: the studies it names, each read from one place and on its own."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
@@ -27,10 +27,10 @@ class Records:
     """The records of one study, or of several that stand side by side.
 
     Args:
-        found: the records of a study; those that failed are left out.
+        found: the records of a study; failed records are left out.
         study: its name.
         said: where it was read from, in a few words.
-        missing: a line for what it lacks, `what: command`.
+        missing: one line `what: command` for each part that is missing.
         parts: the studies themselves, where there are several.
     """
 
@@ -82,7 +82,7 @@ class Studies:
         self._known: dict[tuple[str, ...], Records] = {}
 
     def of(self, *names: str) -> Records:
-        """Return the records of some studies; of others, where these were asked for instead.
+        """Return the records of these studies, or of the studies that --study puts in their place.
 
         A recipe takes the place of recipes only: the theory belongs to every study.
         """
@@ -99,7 +99,7 @@ class Studies:
         return list(map(load_study, names))
 
     def own(self) -> list[str]:
-        """Return the names of the studies that have runs in the store: those that were run there, then loose runs."""
+        """Return the names of the studies with runs in the store: first those that were run there, then loose runs."""
         if self.store is None:
             return []
         return [*self.store.lists.all(), *([LOOSE] if Study(LOOSE).own_runs(self.store).runs else [])]
@@ -143,7 +143,7 @@ class Given(Studies):
 
 
 def alike(found: Iterable[Record], shown: Collection[str], study: str = "") -> list[Record]:
-    """Return some runs, of which those of one setting differ in nothing but their seeds and what is measured of them.
+    """Return the runs, if those of one setting differ in nothing but their seeds and what is measured of them.
 
     Args:
         found: runs of one kind.
@@ -181,6 +181,6 @@ def setting(run: Record, without: Collection[str] = ()) -> dict[str, Any]:
 
 
 def measured(run: Record, metric: str) -> bool:
-    """Return whether a run has the numbers and arrays of a metric, in the newest version there is of it."""
+    """Return whether a run has the numbers and arrays of a metric, in its newest version."""
     made = run.result.get("evaluations")
     return metric in (run.config.get("metrics", ()) if made is None else made)

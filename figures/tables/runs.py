@@ -17,7 +17,7 @@ SETTING = ("method", "rule", "pretrain", "difficulty")
 WHOLE = ("method", "method_options", "rule", "pretrain", "difficulty", *MEASURED)
 # What a study may choose for each setting.
 TUNED = ("lr", "epochs")
-# What no number depends on but a landscape's own.
+# Settings on which no number depends but a landscape's own.
 LANDSCAPE = ("landscape_points", "landscape_images", "landscape_radius")
 # The columns that every table has.
 FIRST = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed", "unlearn_seed", "alpha", "epochs")
@@ -25,7 +25,7 @@ LAST = ("lr", "preset", "switches", "forget_set", "retraining", "run_id", "statu
 
 
 def study_runs(records: Records, *, having: str = "", shown: Sequence[str] = ()) -> list[Record]:
-    """Return the network runs of a study setting by setting, those that diverged among them.
+    """Return the network runs of a study setting by setting, including those that diverged.
 
     Args:
         records: of one study.
@@ -57,10 +57,10 @@ def tag(record: Record, name: str) -> object:
 
 
 def unlearn_table(records: Iterable[Record]) -> Table:
-    """Return one row a network run, see `repro.study.table.row_of`: with `FIRST` in front.
+    """Return one row per network run (see `repro.study.table.row_of`), with the columns `FIRST` in front.
 
     `forget_set` is the identity of its forget set ("" where it is not recorded) and `retraining` the rule of the
-    retrained model it is held against. ToW of a run that diverged is 0: it left nothing of the model.
+    retrained model it is compared with. ToW of a run that diverged is 0: it left nothing of the model.
     """
     records = list(records)
     table: Table = table_of(records)
@@ -73,7 +73,7 @@ def unlearn_table(records: Iterable[Record]) -> Table:
 
 
 def retraining_rule(record: Record) -> str:
-    """Return the gradient rule of the retrained model that a run is held against: as a rule that of its original."""
+    """Return the gradient rule of the retrained model that a run is compared with, usually the rule of its original."""
     rule = record.config.get("retrain", "pretrain")
     return str(tag(record, "pretrain") if rule == "pretrain" else rule)
 
@@ -81,7 +81,7 @@ def retraining_rule(record: Record) -> str:
 def complete(table: Table, keys: Sequence[str], over: Sequence[str]) -> Table:
     """Return the rows of the settings and seeds that have every combination of `over` which the table has.
 
-    Means over `over` are of the same things then, and can be compared.
+    Means over `over` then cover the same combinations and can be compared.
 
     Args:
         table: rows of `unlearn_table`.
@@ -96,8 +96,8 @@ def complete(table: Table, keys: Sequence[str], over: Sequence[str]) -> Table:
 def swept_table(table: Table, x: str) -> Table:
     """Return the runs of NegGrad whose curve (data set, rules, forget set, switches) has three or more values of `x`.
 
-    A curve is of the seeds with most values of `x`: a seed that was run at one point alone, for another study, would
-    make that point one of other models.
+    A curve has the seeds with most values of `x`. A seed that was run at one point alone, for another study, would add
+    other models to that point only.
     """
     if table.empty or x not in table:
         return table.iloc[:0]
@@ -146,11 +146,11 @@ def run_caption(table: Table) -> str:
     sets = table[table["forget_set"] != ""].groupby("forget_set")["difficulty"].agg(lambda found: sorted(set(found)))
     same = sorted({" and ".join(names) for names in sets if len(names) > 1})
     note = f" The forget sets {'; '.join(same)} hold the same samples here." if same else ""
-    return f"Setting: {setting}; {seed_range(table)} training seeds a setting. {original_accuracy(table)}{note}"
+    return f"Setting: {setting}; {seed_range(table)} training seeds per setting. {original_accuracy(table)}{note}"
 
 
 def original_accuracy(table: Table) -> str:
-    """Return the test accuracy of the original models, mean ± standard deviation (seeds) a pretraining rule."""
+    """Return the test accuracy of the original models, mean ± standard deviation (seeds) by pretraining rule."""
     name = "original_test_accuracy"
     known = table.dropna(subset=[name]) if name in table else table.iloc[:0]
     parts = []

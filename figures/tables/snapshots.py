@@ -1,4 +1,4 @@
-"""Records that hold one array a model (embeddings, landscapes): which model of which run each panel shows."""
+"""Records that hold one array per model (embeddings, landscapes): which model of which run each panel shows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Snapshot:
         return self.records[0]
 
     def value(self, name: str) -> float:
-        """Return a result `<model>_<name>` of the run that is drawn, NaN where it has none."""
+        """Return a result `<model>_<name>` of the run that is drawn, NaN if it has none."""
         key = self._key(name)
         return float(self.record.result[key]) if has_number(self.record, key) else float("nan")
 

@@ -1,6 +1,6 @@
-"""How far each step away from the theory's network leads from its predictions, in one number a step.
+"""How far each step away from the theory's network leads from its predictions, in one number per step.
 
-A step is a network that differs from the theory's in one thing. It is held against its *matched theory*: the exact
+A step is a network that differs from the theory's in one thing. It is compared with its *matched theory*: the exact
 theory on the same draw of the data, with the initial weights and batches of the network before the step. Over the
 signal strengths s,
 
@@ -25,7 +25,7 @@ from repro.statistics.effects import Table
 LEVEL = 0.25  # forget error at which models are compared
 RESAMPLES = 2000
 STAGES = ("before", "matched")
-# Steps, the farthest first: what is asked of a run's labels and settings. A run is of the first that fits.
+# Steps, the farthest first: what a run's labels and settings must be. A run belongs to the first that fits.
 STEPS = {
     "narrow ResNet": lambda run: str(tag(run, "model")).startswith("resnet"),
     "CIFAR images as noise": lambda run: tag(run, "noise") == "cifar10",
@@ -46,7 +46,7 @@ COLUMNS = ["step", "pretrain", "unlearn", "signal_strength", "seed", "run_id",
 
 
 def step_runs(records: Records) -> list[tuple[Record, Record]]:
-    """Return every run of a step with its matched theory, those of the theory's own network among them."""
+    """Return every run of a step with its matched theory, including the runs of the theory's own network."""
     known = {_place(one): one for one in records.of("twin") if one.status == "ok"}
     places = [(run, _place(run)) for run in networks(records)]
     return [(run, known[place]) for run, place in places
@@ -85,7 +85,7 @@ def step_of(run: Record) -> str:
 
 
 def step_table(found: list[tuple[Record, Record]]) -> Table:
-    """Return one row a run: its step, rules, strength and seed; both test errors, its own and its matched theory's.
+    """Return one row per run: its step, rules, strength and seed; both test errors, its own and its matched theory's.
 
     `matched` is NaN where forget error never came to `LEVEL`.
     """
@@ -113,10 +113,10 @@ def _matched(test: np.ndarray, forget: np.ndarray) -> float:
 
 
 def distances(table: Table) -> Table:
-    """Return one row a step, pair of rules and stage: `distance`, `low`, `high`, `seeds`, and who came to the level.
+    """Return one row per step, pair of rules and stage: `distance`, `low`, `high`, `seeds`, two shares.
 
     The interval is the 95 % percentile bootstrap over seeds, all strengths of a seed together. `reached` and
-    `reached_theory` are shares of runs.
+    `reached_theory` are the shares of runs that came to `LEVEL`.
     """
     rows = []
     for (step, pretrain, unlearn), runs in table.groupby(["step", "pretrain", "unlearn"], sort=False):
@@ -134,7 +134,7 @@ def distances(table: Table) -> Table:
 
 
 def curve_distance(gaps: np.ndarray) -> dict[str, float]:
-    """Return `mean_s |mean_seeds gap|` with its bootstrap interval, which one seed does not have.
+    """Return `mean_s |mean_seeds gap|` with its bootstrap interval; one seed has no interval.
 
     Args:
         gaps: network minus matched theory, shape `(seeds, strengths)`; NaN where there is nothing to compare.

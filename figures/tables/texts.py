@@ -21,7 +21,7 @@ def spread_text(row: Row, *, percent: bool = False, digits: int = 3) -> str:
 
 
 def effect_text(row: Row) -> str:
-    """Return a difference as `+mean [low, high]`, the 95 % interval, which one seed does not have."""
+    """Return a difference as `+mean [low, high]`, the 95 % interval; one seed has no interval."""
     if np.isnan(row["low"]):
         return f"{row['mean']:+.3f} [no interval]"
     return f"{row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
@@ -46,8 +46,8 @@ def alt_text(shown: str, rows: Table, form: str) -> str:
 
     Args:
         shown: what the figure shows, and which numbers follow.
-        rows: those whose numbers are told; rules and methods get the names that a legend has.
-        form: how a row is told, such as "{rule}: {mean:.2f}".
+        rows: the rows whose numbers are given; rules and methods get the names that a legend has.
+        form: the text of a row, such as "{rule}: {mean:.2f}".
     """
     labels = {"pretrain": rule_label, "unlearn": rule_label, "rule": rule_label, "method": method_label}
     named = rows.assign(**{name: rows[name].map(label) for name, label in labels.items() if name in rows})

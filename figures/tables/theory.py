@@ -1,4 +1,4 @@
-"""Records of the theory: its runs as tables, and its claims, of each the one with most seeds."""
+"""Records of the theory: its runs as tables, and its claims, each from the record with most seeds."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ def theory_runs(records: Records) -> list[Record]:
     """Return the theory runs of a study that SGD or SAM unlearned, in reading order.
 
     Args:
-        records: of a study; of two runs of one setting the one with more seeds is taken.
+        records: the records of a study; if a setting has two runs, the one with more seeds is taken.
 
     Raises:
         Mixed: when its runs differ in a setting that the figure does not show.
@@ -55,7 +55,7 @@ def run_seeds(runs: Iterable[Record]) -> str:
 
 
 def trajectory_table(record: Record, metrics: Sequence[str]) -> Table:
-    """Return one row a metric, seed and unlearning epoch of a theory run: `metric`, `seed`, `epoch`, `value`."""
+    """Return one row per metric, seed and unlearning epoch of a theory run: `metric`, `seed`, `epoch`, `value`."""
     arrays, result = record.arrays(*(f"trajectory_{name}" for name in metrics)), record.result
     frames = []
     for metric in metrics:
@@ -89,25 +89,25 @@ def trajectory_summary(record: Record, metrics: Sequence[str]) -> Table:
 
 
 def sweep_record(records: Records, name: str) -> Record | None:
-    """Return the sweep of this name that carries its table, of several the last one made; None if there is none."""
+    """Return the newest sweep of this name that carries its table; None if there is none."""
     found = [one for one in records.of("theory_sweep") if one.result["sweep"] == name and one.has_arrays()]
     return max(found, key=lambda one: (str(one.provenance.get("finished", "")), one.run_id), default=None)
 
 
 def sweep_table(record: Record) -> Table:
-    """Return the table of a sweep, a row a setting."""
+    """Return the table of a sweep, one row per setting."""
     return pd.DataFrame({name: values for name, values in record.arrays().items() if values.ndim == 1})
 
 
 def claim_records(records: Records, wanted: Iterable[str] = (), kind: str = "theory_claim") -> dict[str, Record]:
-    """Return claim identifier to its record; of several, the one with most seeds, then the lowest first seed.
+    """Return the record of each claim by its identifier: the one with most seeds, then with the lowest first seed.
 
     Records without `parts` were judged by an older version of the claims and are passed over.
 
     Args:
         records: what there is.
-        wanted: keep these claims only, where any is named.
-        kind: "theory_measurement" for what the paper states nothing about.
+        wanted: keep only these claims, if any is named.
+        kind: "theory_measurement" for measurements on which the paper states nothing.
     """
     rank = lambda record: (-record.result["seeds"], record.config.get("first_seed", 0), record.run_id)  # noqa: E731
     found: dict[str, Record] = {}

@@ -16,15 +16,15 @@ HALFWAY = 0.5
 
 
 def trajectory_rows(runs: Sequence[Record]) -> Table:
-    """Return one row a run and moment at which its accuracies were taken; runs without any have none.
+    """Return one row per run and moment at which its accuracies were taken; runs without accuracies have no row.
 
     Columns: `method`, `rule`, `pretrain`, `difficulty`, `retraining`, `seed`, `run_id`, `point` (0, 1, ... within a
     run), `gradient_evaluations` since the start, `retain`, `forget`, `test` in [0, 1], `tow` against the run's own
     retrained model, and `forgotten`, the share of the way of forget accuracy from the original's (0) to the retrained
     model's (1), NaN where the two are the same. The original model is point 0.
 
-    On its way a run looks at a part of the retain set only; what the part differs by from the whole after the last
-    epoch, where the record knows both, is taken off at every point.
+    While it unlearns, a run measures a part of the retain set only. If the record has the accuracies on part and whole
+    after the last epoch, their difference is subtracted at every point.
     """
     rows: list[dict[str, Any]] = []
     for run in runs:
@@ -52,7 +52,7 @@ def trajectory_rows(runs: Sequence[Record]) -> Table:
 
 
 def matched_rows(trajectories: Table) -> Table:
-    """Return one row a run: where it has first forgotten half, and where it ended.
+    """Return one row per run: where it has first forgotten half, and where it ended.
 
     At the first point at which forget accuracy has come halfway from the original's to the retrained model's, retain
     and test accuracy, ToW and gradient evaluations are interpolated linearly from the point before. A run that never

@@ -24,7 +24,7 @@ WORDS = {"pretrained": "pretrained", "retrained": "retrained on R", "start": "ra
 @figure("fig-theory-attacks", place=220, shows="membership attack and relearning at equal forgetting",
         studies=("measurements",), made_by="repro theory claims membership relearning")  # fmt: skip
 def attacks_at_equal_forgetting(records: Records, theme: Theme) -> Drawing:
-    """Draw a row an attack and a column a pretraining rule: every rule and stage over the signal strength."""
+    """Draw one row per attack and one column per pretraining rule: every rule and stage over the signal strength."""
     found = claim_records(records, PANELS, "theory_measurement")
     if missing := [name for name in PANELS if name not in found]:
         raise NotRun(f"{missing[0]} in theory", command=claim_command(missing[0]))

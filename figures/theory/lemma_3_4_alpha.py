@@ -23,7 +23,7 @@ ROWS = {"alpha": "smallest benign alpha", "forget_error": "forget error there"}
         claims=("lemma-3.4-alpha-tolerance", "lemma-3.4-alpha-gap"),
         made_by="repro theory claims lemma-3.4-alpha-gap")  # fmt: skip
 def alpha_thresholds(records: Records, theme: Theme) -> Drawing:
-    """Draw both thresholds and the forget error at them, a column a setting."""
+    """Draw both thresholds and the forget error at them, one column per setting."""
     record = claim_records(records).get(CLAIM)
     if record is None:
         raise NotRun("alpha thresholds")

@@ -36,7 +36,7 @@ def signal_surplus(records: Records, theme: Theme) -> Drawing:
 
 
 def _branch_points(how: str, rows: list[dict]) -> Table:
-    """Return one row a point of every branch: the simulation, the closed form, and the difference's local exponent."""
+    """Return one row per point of every branch: simulation, closed form, and local exponent of the difference."""
     parts = []
     for row in rows:
         names = ("stage", "start", "d", "epochs", "branch", "exponent", "exponent_low", "exponent_high",
@@ -86,4 +86,7 @@ def _caption(data: Table, seeds: str) -> str:
 
 
 def _alt(data: Table) -> str:
-    return f"Difference and ratio of learned signal against signal norm, log axes. Exponents of it: {_fits(data)}."
+    return (
+        "Difference and ratio of learned signal against signal norm, log axes. "
+        f"Exponents of the difference: {_fits(data)}."
+    )

@@ -60,10 +60,10 @@ def networks_against_theory(records: Records, theme: Theme) -> Drawing:
     caption = (
         "Two-layer networks (points, means and 95 % t-intervals) on the exact theory at the networks' own setting "
         f"(lines and bands, the same over {span(data['theory_seeds'])} seeds): {_setting(found[0][1])}. "
-        f"{span(data['network_seeds'])} seeds a point; colour names the unlearning rule (before unlearning that of "
-        f"pretraining), thin lines and open marks start from SGD. {share_within(data)}."
+        f"{span(data['network_seeds'])} seeds per point; colour names the unlearning rule (before unlearning, the rule "
+        f"of pretraining), thin lines and open marks start from SGD. {share_within(data)}."
     )
-    caption += f" Not drawn, for the theory cannot express them: {left_out}." if left_out else ""
+    caption += f" Not drawn, because the theory cannot express them: {left_out}." if left_out else ""
     return Drawing(data, caption, _alt(data), tuple(chain(*found)), (), figure)
 
 
@@ -71,7 +71,7 @@ def networks_against_theory(records: Records, theme: Theme) -> Drawing:
         shows="how many points of networks agree with the theory, and how far they are from matched theory",
         studies=("signal-noise", "ladder"))  # fmt: skip
 def agreement_with_theory(records: Records, theme: Theme) -> Drawing:
-    """Draw how many points of each quantity agree with the theory, as a table; its numbers have z of every point."""
+    """Draw how many points of each quantity agree with the theory, as a table; its CSV has z of every point."""
     data = agreement(records)
     what = (
         "Two-layer networks against the exact theory at their own setting, and on their own data, weights and batches."
@@ -87,7 +87,7 @@ def agreement_with_theory(records: Records, theme: Theme) -> Drawing:
         f"{span(data['network_seeds'])} networks and {span(data['theory_seeds'])} seeds of the theory each"
         f"{f', {extras} among them' if extras else ''}. Within "
         "95 %: by Welch's interval of the difference. Distance from matched theory: mean over networks of |network - "
-        "theory on its data|, the largest of any point; of the test error that is the draw of a finite test set."
+        "theory on its data|, the largest of any point; for the test error it is due to the finite test set."
     )
     return Drawing(data, caption, f"{share_within(data)}.", tuple(chain(*found)), display=display)
 
@@ -127,7 +127,7 @@ def networks_and_matched_theory(records: Records, theme: Theme) -> Drawing:
     caption = (
         f"Networks while they unlearn (points, from their weights) and the exact theory on the same data, initial "
         f"weights and batches (lines), at s = {shown:g}; means over {seeds} seeds. The network computes in single "
-        f"precision and its test error is that of a finite test set. Largest distance of any run at any epoch: {gaps}."
+        f"precision and its test error comes from a finite test set. Largest distance of any run at any epoch: {gaps}."
     )
     alt = f"Six panels of curves on which the networks' points lie. {gaps}."
     return Drawing(data, caption, alt, tuple(chain(*found)), (), figure)

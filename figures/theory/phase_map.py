@@ -26,7 +26,7 @@ SGD_THRESHOLD = 0.93  # in units of (P-1) sigma_p (d/n)^(1/4); its measured cons
         claims=("theorem-3.2-sgd-boundary", "theorem-3.3-sam-boundary"),
         made_by="repro theory sweep phase")  # fmt: skip
 def phase_map(records: Records, theme: Theme) -> Drawing:
-    """Draw mean test error over (d, |phi|): a row a pretraining rule, a column a stage."""
+    """Draw mean test error over (d, |phi|): one row per pretraining rule, one column per stage."""
     record = sweep_record(records, "phase")
     if record is None:
         raise NotRun("the phase sweep")
@@ -62,7 +62,7 @@ def _looks(theme: Theme) -> list[tuple[str, dict[str, Any]]]:
 
 
 def phase_table(record: Record) -> Table:
-    """Return one row a setting and stage: d, |phi|, mean test error with its standard error, mean forget error."""
+    """Return one row per setting and stage: d, |phi|, mean test error with its standard error, mean forget error."""
     base, table = record.config["base"], sweep_table(record)
     unit = (base["patches"] - 1) * base["sigma_p"] * (table["d"] / table["n"]) ** 0.25
     table = table.assign(norm=table["signal_strength"] * unit, unit=unit)

@@ -126,8 +126,8 @@ PREDICTIONS = (
 def expected(records: Records) -> dict[str, dict[str, float]]:
     """Return the theory's value of each prediction with a 95 % interval, by name; empty where the sweep is not run.
 
-    `mean +- 1.96 se`, the standard errors over seeds of all terms added in squares; a rule that forgets in part of its
-    seeds only counts by those that do, so that its `clock` is a lower bound.
+    `mean +- 1.96 se`, the standard errors over seeds of all terms added in squares; a rule that forgets in some seeds
+    only counts by these seeds, so that its `clock` is a lower bound.
     """
     sweep = sweep_record(records, SWEEP)
     if sweep is None:
@@ -152,12 +152,12 @@ def _theory_value(table: Table, term: ErrorTerm, measure: str) -> tuple[float, f
 
 
 def matched_measures(runs: Sequence[Record]) -> Table:
-    """Return one row a NegGrad run with accuracies along the way: its setting, seeds, `clock`, `kept` and `reached`.
+    """Return one row per NegGrad run with accuracies along the way: its setting, seeds, `clock`, `kept` and `reached`.
 
     `pretrain` is `sgd` or `sam`, for any sharpness-aware rule, and `after` the rule itself.
 
-    `clock = log(lr x epochs)` until forget accuracy has come halfway to the retrained model's; of a run that never
-    comes so far it is that of the whole run, a lower bound, and `kept` is NaN. Sets on which retraining changes forget
+    `clock = log(lr x epochs)` until forget accuracy has come halfway to the retrained model's; a run that never comes
+    so far has the clock of the whole run, a lower bound, and `kept` NaN. Sets on which retraining changes forget
     accuracy by less than five points are left out.
     """
     columns = ["rule", "pretrain", "after", "alpha", *SAME, "clock", "kept", "reached", "run_id", "floor_test_accuracy"]
@@ -181,11 +181,11 @@ def _pretraining(rule: str) -> str:
 
 
 def term_sums(rows: Table, one: Forecast) -> Table:
-    """Return the observed sum of a prediction's terms, one row a setting (`SETTING`) and seed.
+    """Return the observed sum of a prediction's terms, one row per setting (`SETTING`) and seed.
 
-    A run that never forgets has a lower bound for a clock, which stands where it makes the claim weaker than it is.
-    Where it would make it stronger the difference is NaN and, if all else is known, `open`: such a seed speaks against
-    the claim, nobody knows by how much, and the others alone would flatter it.
+    A run that never forgets has a lower bound as its clock. The bound is used where it makes the claim weaker. Where
+    it would make the claim stronger, the difference is NaN and, if all else is known, `open`: such a seed speaks
+    against the claim by an unknown amount, and the other seeds alone would flatter the claim.
     """
     labels = max((NETWORK_RULES[term.rule] for term in one.terms), key=len)
     parts = pd.concat([_differences_of_rule(rows, one, label) for label in labels], ignore_index=True)
@@ -193,7 +193,7 @@ def term_sums(rows: Table, one: Forecast) -> Table:
 
 
 def _differences_of_rule(rows: Table, one: Forecast, label: str) -> Table:
-    """Return the sum of terms where every rule of several labels is the one with this label."""
+    """Return the sum of terms; a rule with several labels is the one with this label."""
     total: Any = None
     for number, term in enumerate(one.terms):
         names = NETWORK_RULES[term.rule]
@@ -201,7 +201,7 @@ def _differences_of_rule(rows: Table, one: Forecast, label: str) -> Table:
         chosen = rows[(rows["rule"] == rule) & (rows["pretrain"] == term.pretrain)]
         chosen = chosen[np.isclose(chosen["alpha"].astype(float), term.alpha)]
         value, reached = chosen[one.measure].astype(float), chosen["reached"].astype(bool)
-        bounds = one.measure == CLOCK and term.sign * one.sign > 0  # of what is to be large a lower bound will do
+        bounds = one.measure == CLOCK and term.sign * one.sign > 0  # what must be large may be a lower bound
         value = value.where(reached | bounds)
         noise = chosen["floor_test_accuracy"] if one.measure == KEPT else np.nan
         # Sharpness-aware rules of pretraining are not mixed; one alone is compared with SGD.
@@ -219,13 +219,13 @@ def _differences_of_rule(rows: Table, one: Forecast, label: str) -> Table:
 
 
 def outcomes(records: Records) -> Table:
-    """Return one row a prediction: its sign, the theory's value, the observed mean over settings, and the answer.
+    """Return one row per prediction: its sign, the theory's value, the observed mean over settings, and the answer.
 
-    A prediction is observed in one study: the one it names, or else the first that has its settings. A setting that is
-    open in some seed decides nothing, and then nor does the mean.
+    A prediction is observed in one study: the one it names, or else the first that has its settings. If a setting is
+    open in some seed, neither the setting nor the mean decides.
 
     Args:
-        records: of the studies of real images and of the theory's sweeps.
+        records: the records of the studies of real images and of the theory's sweeps.
 
     Returns:
         Columns `name`, `sentence`, `measure`, `sign`, `recipe`, `expected_{mean,low,high}`, `{mean,low,high,floor}` of
@@ -253,7 +253,7 @@ def outcomes(records: Records) -> Table:
 
 
 def _sides(settings: Table, sign: int) -> list[int]:
-    """Return +1 for a setting whose interval, simultaneous and its own, lies on the predicted side, -1 on the other."""
+    """Return +1 for a setting whose two intervals (simultaneous, own) lie on the predicted side, -1 on the other."""
     decides = (settings["seeds"].astype(int) >= FEWEST) & settings["low"].notna()
     both = [(one["low"] > 0).astype(int) - (one["high"] < 0).astype(int)
             for one in (simultaneous(settings[decides]), settings[decides])]  # fmt: skip
@@ -263,18 +263,18 @@ def _sides(settings: Table, sign: int) -> list[int]:
 
 
 def _side(effect: Row, sign: int) -> int:
-    """Return the side of one effect by its own interval, 0 of fewer than three seeds."""
+    """Return the side of one effect by its own interval, 0 for fewer than three seeds."""
     return sign * (int(effect["low"] > 0) - int(effect["high"] < 0)) if effect["seeds"] >= FEWEST else 0
 
 
 def compared_runs(records: Records) -> list[Record]:
-    """Return the finished runs of a study, of which those of one setting differ in nothing but their seeds."""
+    """Return the finished runs of a study, if those of one setting differ in nothing but their seeds."""
     finished = [run for run in records.of("unlearn") if run.status == "ok"]
     return alike(finished, (*VARIED, *LANDSCAPE), records.study)
 
 
 def rows(records: Records) -> list[dict[str, Any]]:
-    """Return the table that `repro compare --study` prints, one row a prediction."""
+    """Return the table that `repro compare --study` prints, one row per prediction."""
     return [
         {
             "prediction": row["sentence"],
@@ -324,7 +324,7 @@ def predictions_and_observations(records: Records, theme: Theme) -> Drawing:
     answers = "; ".join(f"{row.name}: {row.answer}" for row in data.itertuples(index=False))
     missing = tuple(dict.fromkeys(f"{row.name}: repro study run recipes/{row.recipe}.toml"
                                   for row in data.itertuples(index=False) if not row.cells))  # fmt: skip
-    return Drawing(data, caption, f"A line a prediction. {answers}.", tuple(runs), missing, figure)
+    return Drawing(data, caption, f"One line per prediction. {answers}.", tuple(runs), missing, figure)
 
 
 def _one_measure(axes: Any, part: Table, whole: Table, theme: Theme) -> None:

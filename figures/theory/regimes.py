@@ -26,7 +26,7 @@ STARTS = {("sgd", 0): "initialization", ("sgd", 100): "SGD-pretrained", ("sam", 
         claims=("theorem-3.2-sgd-boundary", "theorem-3.3-sam-boundary"),
         made_by="repro theory sweep drive")  # fmt: skip
 def drive_map(records: Records, theme: Theme) -> Drawing:
-    """Draw test error after pretraining over signal strength and noise drive X, a panel a rule."""
+    """Draw test error after pretraining over signal strength and noise drive X, one panel per rule."""
     record = sweep_record(records, "drive")
     if record is None:
         raise NotRun("the drive sweep")
@@ -104,7 +104,7 @@ def neuron_survival(records: Records, theme: Theme) -> Drawing:
         studies=("sweeps",), claims=("lemma-3.4-alpha-tolerance", "lemma-3.4-alpha-gap"),
         made_by="repro theory sweep odds")  # fmt: skip
 def odds_map(records: Records, theme: Theme) -> Drawing:
-    """Draw test error after 100 epochs of NegGrad over the odds of alpha and signal strength, a panel a rule."""
+    """Draw test error after 100 epochs of NegGrad over the odds of alpha and signal strength, one panel per rule."""
     record = sweep_record(records, "odds")
     if record is None:
         raise NotRun("the odds sweep")
@@ -159,7 +159,7 @@ def _map(axes: Any, rows: Table, names: tuple[str, str], theme: Theme, title: st
 
 
 def shade(axes: Any, x: np.ndarray, y: np.ndarray, error: np.ndarray, predicted: Any, theme: Theme) -> Any:
-    """Draw test error, shape `(rows, columns)`, as shades with its contour at 0.1 and that of a prediction, if any."""
+    """Draw test error `(rows, columns)` as shades, with its contour at 0.1 and the contour of any prediction."""
     image = axes.contourf(x, y, error.clip(0, 0.4999), levels=LEVELS, cmap="cividis_r")
     axes.contour(x, y, error, levels=[BENIGN], colors=[theme.color("sam")], linewidths=1.8)
     if predicted is not None:

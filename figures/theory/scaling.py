@@ -23,7 +23,7 @@ MARKERS = "osD^vPX*"
         studies=("measurements",), claims=("theorem-3.2-sgd-boundary", "theorem-3.3-sam-boundary"),
         made_by="repro theory claims scaling")  # fmt: skip
 def boundary_scaling(records: Records, theme: Theme) -> Drawing:
-    """Draw a column a rule: above, the boundary along d at each corner; beneath, the exponents."""
+    """Draw one column per rule: above, the boundary along d at each corner; below, the exponents."""
     record = claim_records(records, [NAME], "theory_measurement").get(NAME)
     if record is None:
         raise NotRun("how the boundary scales")

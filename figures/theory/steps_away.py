@@ -30,7 +30,7 @@ COLUMNS = ["step", "pretrain", "unlearn", "stage", "seeds", "distance", "low", "
 @figure("fig-ladder", place=260, shows="leaving the theory step by step: how far each step leads away",
         studies=("ladder", "signal-noise"))  # fmt: skip
 def test_error_by_step(records: Records, theme: Theme) -> Drawing:
-    """Draw a panel a step: test error of the original against signal strength, network on theory, and the distance."""
+    """Draw one panel per step: test error of the original against signal strength, and the distance from the theory."""
     pairs, table = steps_away(records)
     if not pairs:
         raise nothing_compared(records)
@@ -50,8 +50,8 @@ def test_error_by_step(records: Records, theme: Theme) -> Drawing:
     data_ticks(axes[0, 0], data["signal_strength"], most=6)
     outside_legend(figure, axes[0, 0], columns=4, head="lines: the theory on the same data; points: networks")
     caption = (
-        "Test error of the original model against signal strength while the network leaves the theory, one thing "
-        f"changed a panel; means and 95 % t-intervals over {span(numbers['seeds'])} seeds, colour by the rule of "
+        "Test error of the original model against signal strength while the network leaves the theory, one "
+        f"change per panel; means and 95 % t-intervals over {span(numbers['seeds'])} seeds, colour by the rule of "
         f"pretraining. D, before and at matched forgetting: {WHAT[0].lower()}{WHAT[1:]}"
     )
     return Drawing(data, caption, _alt(numbers), tuple(chain(*pairs)), _steps_missing(steps), figure)
@@ -71,7 +71,7 @@ def distances_by_step(records: Records, theme: Theme) -> Drawing:
 
 
 def _strength_points(table: Table) -> Table:
-    """Return mean and interval of network and matched theory before unlearning, one row a step, rules and strength."""
+    """Return mean and interval of network and matched theory before unlearning, by step, rules and strength."""
     rows = []
     for key, runs in table.groupby(["step", "pretrain", "unlearn", "signal_strength"], sort=False):
         sides = {side: interval(runs[f"before{side}"]) for side in ("", "_theory")}

@@ -47,7 +47,7 @@ def boundary_of_benign_overfitting(records: Records, theme: Theme) -> Drawing:
 
 
 def _boundary_points(name: str, rows: list[dict]) -> Table:
-    """Return one row a stage and point of the boundary, with the fitted exponent and its interval."""
+    """Return one row per stage and point of the boundary, with the fitted exponent and its interval."""
     parts, nothing = [], {"exponent": None, "exponent_low": None, "exponent_high": None}
     for row in rows:
         points = {"at": row["axis"], "boundary": row["boundary"], "forget_error": row["forget_error_there"],
@@ -115,7 +115,7 @@ def _random_start(axes: Any, rows: Table, theme: Theme) -> None:
 
 
 def _frame(axes: Any, x: str, y: str, title: str | None = None) -> None:
-    """Make both axes logarithmic, name them, and put the key beneath."""
+    """Make both axes logarithmic, name them, and put the key below."""
     log_axis(axes, "x")
     log_axis(axes, "y")
     axes.set(xlabel=x, ylabel=y)

@@ -40,7 +40,7 @@ def rules_at_matched_forgetting(records: Records, theme: Theme) -> Drawing:
 
 
 def _once_a_rule(rows: list[dict]) -> Table:
-    """Return the rows of the main setting (NegGrad, alpha 0.9, mask of half the neurons), once a rule."""
+    """Return the rows of the main setting (NegGrad, alpha 0.9, mask of half the neurons), each rule once."""
     table: Table = pd.DataFrame([row for row in rows if "matched" in row])
     fraction = table["mask_fraction"] if "mask_fraction" in table else pd.Series(None, index=table.index)
     table = table[(table["alpha"] == 0.9) & (table["method"] == "neggrad") & fraction.isna()]
@@ -67,7 +67,7 @@ def _errors(axes: Any, rows: Table, theme: Theme) -> None:
 
 def _caption(seeds: str) -> str:
     return (
-        "Test error, with forget error beneath, of each unlearning rule under NegGrad (alpha = 0.9) against signal "
+        "Test error, with forget error below, of each unlearning rule under NegGrad (alpha = 0.9) against signal "
         "strength, from the exact simulation: after the same 200 epochs, and at the first checkpoint with forget error "
         "0.5. A rule with a low test error and a low forget error has done little. SAM 0.1 and SAM 1: radius in units "
         "of rho_th; MinMax: mask of half the neurons, refreshed every 5 epochs unless fixed. Bands of test error: 95 % "

@@ -1,4 +1,4 @@
-"""Tug of war in the theory, on the axes of fig-tow: a column a signal strength, a row a pretraining rule."""
+"""Tug of war in the theory, on the axes of fig-tow: one column per signal strength, one row per pretraining rule."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ ALONG = 0.7  # alpha of the curves over epochs
 @figure("fig-theory-tow", place=200, shows="ToW in theory, at each rule's best epoch and along unlearning",
         studies=("claims",), claims=("tug-of-war",), made_by="repro theory claims tug-of-war")  # fmt: skip
 def tow_in_theory(records: Records, theme: Theme) -> Drawing:
-    """Draw ToW at each rule's best epoch over alpha, and beneath, after SGD pretraining, ToW along unlearning."""
+    """Draw ToW at each rule's best epoch over alpha; below it, ToW along unlearning after SGD pretraining."""
     record = claim_records(records, [CLAIM]).get(CLAIM)
     if record is None:
         raise NotRun("ToW in theory")
@@ -80,9 +80,9 @@ def _caption(seeds: int) -> str:
     return (
         "Tug of war (ToW, product of one minus the absolute gaps of retain, forget and test accuracy to the model "
         "retrained on R; 1 is best) in the exact simulation, NegGrad. Upper rows: at each rule's best epoch of 200, "
-        "which is chosen for each seed on the other seeds; 0 epochs may be the best. A column a signal strength s, a "
-        "row a pretraining rule; bars: 95 % intervals. Dotted: the pretrained model, which does nothing. Lowest row: "
-        f"means of ToW along unlearning. Radii in units of rho_th. {seeds} seeds."
+        "which is chosen for each seed on the other seeds; 0 epochs may be the best. One column per signal strength s, "
+        "one row per pretraining rule; bars: 95 % intervals. Dotted: the pretrained model, which does nothing. Lowest "
+        f"row: means of ToW along unlearning. Radii in units of rho_th. {seeds} seeds."
     )
 
 

@@ -1,1 +1,1 @@
-"""Means, effects with their intervals, noise floors and answers: one statistic for theory and networks alike."""
+"""Means, effects with their intervals, noise floors and answers: the same statistics for theory and networks."""

@@ -27,7 +27,7 @@ def judge(effect: Pooled, *, margin: float | None = MARGIN, sign: int = 1) -> st
     answer of these two; otherwise the pooled interval decides.
 
     Args:
-        effect: with an interval; without degrees of freedom it is open.
+        effect: an effect with its interval; without degrees of freedom it is open.
         margin: the largest difference that counts as none, in units of the effect; None where nobody fixed one.
         sign: +1 where the claim says greater, -1 where it says smaller.
     """
@@ -61,7 +61,7 @@ class Missing(NamedTuple):
     Attributes:
         seeds: further training seeds of every setting; None where `MOST` are not enough.
         settings: else, further settings of as many seeds; None where `MOST` are not enough either.
-        core_hours: what the one or the other costs; NaN where the runs have no seconds, or where nothing is enough.
+        core_hours: what these seeds or settings cost; NaN where the runs have no seconds, or where nothing is enough.
     """
 
     seeds: int | None
@@ -72,8 +72,8 @@ class Missing(NamedTuple):
 def missing(effect: Pooled, *, margin: float | None = MARGIN, sign: int = 1) -> Missing:
     """Return how many more seeds, or else settings, decide an open effect.
 
-    Errors over seeds shrink as 1 / n. What differs between settings no number of seeds brings down: `tau^2` stays, and
-    only the mean over more settings knows it better, as 1 / K.
+    Errors over seeds shrink as 1 / n. No number of seeds brings down what differs between settings: `tau^2` stays, and
+    only more settings reduce its part, as 1 / K.
     """
 
     def decided(later: Pooled) -> bool:  # what two settings say by themselves is known already: it is open
@@ -151,8 +151,8 @@ def answer(
     Args:
         effects: rows of `repro.statistics.effects.paired_effects`, those without a vote left out.
         margin, sign: as in `judge`.
-        forget_sets: those of the claim, in their order; those of the rows where None is given.
-        alike: whether they may be averaged; measures in different units, which stand in their place, may not.
+        forget_sets: the claim's forget sets, in their order; None takes those of the rows.
+        alike: whether forget sets may be averaged; measures in different units, given in their place, may not.
     """
     names = list(dict.fromkeys(effects["forget_set"])) if forget_sets is None else list(forget_sets)
     settings = {name: combine_seeds(effects[effects["forget_set"] == name]) for name in names}
@@ -166,14 +166,14 @@ def answer(
 
 
 def answer_of(parts: Mapping[str, Pooled], *, margin: float | None = MARGIN, sign: int = 1) -> Answer:
-    """Return the answer of effects that are pooled already, each by itself; arguments as of `answer`."""
+    """Return the answer of effects that are pooled already, each by itself; arguments as in `answer`."""
     words = {name: judge(part, margin=margin, sign=sign) for name, part in parts.items()}
     lacking = {name: missing(parts[name], margin=margin, sign=sign) for name in parts if words[name] == OPEN}
     return Answer(common_word([*words.values()]), dict(parts), words, missing=lacking)
 
 
 def common_word(words: Sequence[str]) -> str:
-    """Return what several answers say together, as `answer` does of its forget sets."""
+    """Return what several answers say together, as `answer` does for its forget sets."""
     if len({*words}) == 1:
         return words[0]
     if YES in words:

@@ -5,7 +5,7 @@ The model is the crossed one with random settings and random seeds,
     d_ks = mu + u_k + c_s + e_ks,    Var(u) = tau^2,
 
 where `u_k` is what setting k has of its own, `c_s` what the settings that share an original have in common at seed s,
-and `e_ks` the rest. `benchmarks/intervals.py` holds its intervals, and those of other methods, against a known truth.
+and `e_ks` the rest. `benchmarks/intervals.py` compares its intervals, and those of other methods, with a known truth.
 """
 
 from collections.abc import Collection, Sequence
@@ -34,19 +34,19 @@ def paired_effects(runs: Table, value: str, *, base: str = "sgd", vote: str = ""
     pairs across two sets of weights of one of these models.
 
     Args:
-        runs: a row a run: the columns of `PAIRED`, which both runs share, `rule` and `value`. Optional columns:
-            `untouched`, the value of the original model; `seconds`, core-seconds of the run; `shared_seconds`, those of
-            the models that runs share; `original_checksum`, `reference_checksum`, of the weights of these models, null
-            where they are unknown.
+        runs: one row per run: the columns of `PAIRED`, which both runs share, `rule` and `value`. Optional columns:
+            `untouched`, the value of the original model; `seconds`, core-seconds of the run; `shared_seconds`,
+            core-seconds of the models that runs share; `original_checksum` and `reference_checksum` of these models'
+            weights, null where they are unknown.
         value: the column that is compared, such as "tow".
         base: the rule of the run that is subtracted.
-        vote: the column that `untouched` is of, where it is not `value`; runs without it have no row.
+        vote: the column to which `untouched` belongs, if it is not `value`; runs without it have no row.
 
     Returns:
-        A row a pair: `COMPARISON`, of which the contrast is the other rule; `seed`, `value`, and `block`, the original,
-        for settings that share it may err together. Where the optional columns are there: `gain` and `base_gain`, how
-        far each run is above its original; `seconds`, what one more seed of this row costs. The seconds of a shared run
-        or model are split among the rows that share it.
+        One row per pair: `COMPARISON`, whose contrast is the other rule; `seed`, `value` and `block`. `block` is the
+        original: settings that share an original may err together. If the optional columns are there: `gain` and
+        `base_gain`, how far each run is above its original; `seconds`, what one more seed of this row costs. The
+        seconds of a shared run or model are split among the rows that share it.
 
     Raises:
         ConfigError: when a column is missing, a run has two partners, or a model has two sets of weights.
@@ -58,13 +58,13 @@ def paired_effects(runs: Table, value: str, *, base: str = "sgd", vote: str = ""
         for stage, checksums in known.items():
             if checksums > 1:
                 advice = "runs on other weights are not compared"
-                raise reject("runs", f"{model} {stage}", "one checksum a model", advice)
+                raise reject("runs", f"{model} {stage}", "one checksum per model", advice)
     keys, optional = list(PAIRED), [name for name in ("untouched", "seconds") if name in runs]
     numbers = [*dict.fromkeys((value, vote)), *optional]
     bases = runs.loc[runs["rule"] == base, [*keys, *numbers]]
     if bases.duplicated(keys).any():
         twice = bases[bases.duplicated(keys)].iloc[0]
-        raise reject("runs", f"{twice['setting']}, seed {twice['seed']}", f"one run with rule = {base} a seed")
+        raise reject("runs", f"{twice['setting']}, seed {twice['seed']}", f"one run with rule = {base} per seed")
     columns = [*keys, "rule", *numbers, *(name for name in ("shared_seconds",) if name in runs)]
     rows = runs.loc[runs["rule"] != base, columns].merge(bases, on=keys, suffixes=("", "_base"))
     ours, theirs = rows[value].astype(float), rows[f"{value}_base"].astype(float)
@@ -110,9 +110,9 @@ class Settings(NamedTuple):
     """The effect of each setting, combined over its seeds.
 
     Attributes:
-        names: of the K settings.
+        names: the names of the K settings.
         values: the effects, `(K,)`.
-        covariance: of their errors over seeds, `(K, K)`; its diagonal are squared standard errors.
+        covariance: the covariance of their errors over seeds, `(K, K)`; its diagonal holds squared standard errors.
         freedom: degrees of freedom of each, `(K,)`.
         seeds: the fewest training seeds of a comparison of each setting, `(K,)`.
         seconds: core-seconds that one more seed of each costs, `(K,)`; NaN where the runs do not say.
@@ -177,7 +177,8 @@ def unpaired(first: Settings, second: Settings) -> Settings:
         Var = v_1 + v_2,    f = (v_1 + v_2)^2 / (v_1^2 / f_1 + v_2^2 / f_2)
 
     Args:
-        first, second: of `combine_seeds` on plain values in place of differences; settings that both have are compared.
+        first, second: results of `combine_seeds` on plain values, not differences; settings that both have are
+            compared.
     """  # fmt: skip
     names = tuple(name for name in first.names if name in second.names)
     one, two = (_chosen(side, [side.names.index(name) for name in names]) for side in (first, second))
@@ -201,7 +202,7 @@ class Pooled:
     """One effect over K settings.
 
     Attributes:
-        settings: what it was pooled from.
+        settings: the settings from which it was pooled.
         value: the mean of their effects, each setting counting once.
         between: `s^2 / K`, the variance of that mean by how the settings differ; 0 for one setting.
         common: the variance that seeds bring to all settings alike: the mean covariance of two settings, at least 0.
@@ -278,7 +279,7 @@ def pool(settings: Settings) -> Pooled:
     """  # fmt: skip
     count = len(settings.names)
     if not count:
-        raise reject("settings", 0, f"at least 1, with {FEWEST} seeds a comparison")
+        raise reject("settings", 0, f"at least 1, with {FEWEST} seeds per comparison")
     value, freedom = float(settings.values.mean()), float(settings.freedom.mean())
     if count == 1:
         return Pooled(settings, value, 0.0, float(settings.covariance[0, 0]), freedom)
@@ -288,7 +289,7 @@ def pool(settings: Settings) -> Pooled:
 
 
 def satterthwaite(first: float, first_freedom: float, second: float, second_freedom: float) -> float:
-    """Return the degrees of freedom of the sum of two independent variances; those of the first where both are 0."""
+    """Return the degrees of freedom of the sum of two independent variances; if both are 0, those of the first."""
     total = first + second
     return total**2 / (first**2 / first_freedom + second**2 / second_freedom) if total > 0 else first_freedom
 

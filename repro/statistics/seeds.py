@@ -23,7 +23,7 @@ def column_intervals(values: np.ndarray) -> dict[str, np.ndarray]:
     """Return `interval` of every column at once.
 
     Args:
-        values: one row a seed, shape `(seeds, columns)`; NaN is left out.
+        values: one row per seed, shape `(seeds, columns)`; NaN is left out.
 
     Returns:
         The keys of `interval`, each of shape `(columns,)`.
@@ -42,11 +42,11 @@ def simultaneous(effects: Table) -> Table:
     """Return effects with intervals that all hold together at 95 %, the variance pooled over the settings.
 
     Among many settings some interval excludes 0 by luck: one in twenty does where nothing is there. Three seeds tell a
-    mean, but hardly a deviation; over the settings of a study they tell one:
+    mean, but hardly a deviation; all settings of a study together tell a deviation:
 
         mean +- t_{1 - 0.025/m, f} s / sqrt(k),   s^2 = sum (k_c - 1) s_c^2 / f,   f = sum (k_c - 1),
 
-    Bonferroni over the m settings, k the seeds of a setting. It supposes that settings scatter alike.
+    with Bonferroni over the m settings and k the seeds of a setting. It assumes that all settings scatter equally.
 
     Args:
         effects: columns `mean`, `low`, `high`, `seeds` and `sd`, the deviation over seeds. A setting of one seed, whose
@@ -61,10 +61,10 @@ def simultaneous(effects: Table) -> Table:
 
 
 def summarize(table: Table, keys: Sequence[str], value: str = "value") -> Table:
-    """Return mean, standard deviation and 95 % t-interval of `value` over training seeds, one row a setting.
+    """Return mean, standard deviation and 95 % t-interval of `value` over training seeds, one row per setting.
 
     `mean +- t_{0.975, k-1} sd / sqrt(k)` over `k` finite training seeds; unlearning seeds nested in a training seed
-    are averaged first, for they do not make training seeds more.
+    are averaged first, because they are no further training seeds.
 
     Args:
         table: tidy rows with columns `keys`, `value` and, where there are several, `seed` and `status`.
@@ -95,7 +95,7 @@ def summarize(table: Table, keys: Sequence[str], value: str = "value") -> Table:
 
 
 def by_setting(differences: Table, keys: Sequence[str]) -> Table:
-    """Return mean difference and 95 % t-interval over training seeds, one row a value of `keys`.
+    """Return mean difference and 95 % t-interval over training seeds, one row per value of `keys`.
 
     Settings that a key does not tell apart (other forget sets, say) are averaged within a seed first. `floor` is the
     root mean square of their noise floors: a floor is a standard deviation.
@@ -112,8 +112,8 @@ def by_setting(differences: Table, keys: Sequence[str]) -> Table:
 def over_settings(differences: Table, keys: Sequence[str]) -> dict[str, float]:
     """Return the mean over settings and its 95 % t-interval over training seeds.
 
-    Where `keys` tell forget sets apart each of them counts once, and within it each setting: a set on which more was
-    run weighs no more. Settings of fewer than `FEWEST` seeds count only where there are no others.
+    Where `keys` tell forget sets apart each of them counts once, and within it each setting: a set with more runs
+    weighs no more. Settings of fewer than `FEWEST` seeds count only where there are no others.
     """
     found = by_seed(differences, keys).assign(all="settings")
     enough = found.groupby(list(keys))["seed"].transform("count") >= FEWEST
@@ -128,11 +128,11 @@ def by_seed(differences: Table, keys: Sequence[str], *, setting: Sequence[str] =
 
     `setting` names the columns that tell one setting from another, in addition to `keys`.
 
-    The mean is that of every setting's own mean `m_c` over its seeds. What it scatters by is told by the seeds `s` that
+    The mean is the mean of every setting's own mean `m_c` over its seeds. Its scatter comes from the seeds `s` that
     all of these settings have: a row is `mean_c m_c + r_s`, where `r_s = mean_c d_cs` less its mean over these seeds. A
-    seed that only some settings have, because they were run for more, moves their means and is no further seed of all:
-    settings of one seed move together, and its interval would be that of other models. A setting of one seed says
-    nothing of the scatter; where the others share none, one row is left, whose interval nobody knows.
+    seed that only some settings have, because they were run for more, moves their means but is no further seed of all:
+    settings of one seed move together, and the interval would describe other models. A setting of one seed says nothing
+    about the scatter. If the others share no seed, one row is left, whose interval is unknown.
     """
     keys = list(keys)
     if differences.empty:
@@ -154,7 +154,7 @@ def _mean_by_seed(values: np.ndarray) -> np.ndarray:
     """Return the mean of some settings' means with the scatter of the seeds that they share, NaN for other seeds.
 
     Args:
-        values: one row a setting, `(settings, seeds)`; NaN where a setting lacks a seed.
+        values: one row per setting, `(settings, seeds)`; NaN where a setting lacks a seed.
     """
     level = np.nanmean(values, axis=1).mean()
     known = np.isfinite(values)

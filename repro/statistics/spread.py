@@ -28,10 +28,10 @@ def tug_of_war(ours: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def mean_tug_of_war(ours: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """Return ToW of each model averaged over all retrained models, `(models,)`: no reference is any run's own.
+    """Return ToW of each model averaged over all retrained models, `(models,)`: no run has a reference of its own.
 
     Args:
-        ours: accuracies `(models, 3)`; references: those of the retrained models of the forget set, `(references, 3)`.
+        ours: accuracies `(models, 3)`; references: those of the forget set's retrained models, `(references, 3)`.
     """
     return tug_of_war(ours[:, None], references[None]).mean(axis=1)
 
@@ -48,7 +48,7 @@ def noise_floor(retrained: np.ndarray) -> Spread:
         retrained: accuracies of all n models retrained on the same retain set, `(n, 3)`.
 
     Raises:
-        ConfigError: for fewer than three models, of which nobody knows a spread.
+        ConfigError: for fewer than three models, whose spread is unknown.
     """  # fmt: skip
     from scipy.special import chdtri
 
@@ -67,8 +67,8 @@ def draw_models_and_images(
     """Return which models and which images each bootstrap sample has, `(repeats, models)` and `(repeats, images)`.
 
     Models and images are drawn with replacement, independently of each other (the pigeonhole bootstrap, Owen 2007). An
-    interval over models alone would be that of these very images, of which a few may carry the result. What a model and
-    an image have by chance together counts more than once, so that the interval is rather too wide than too narrow.
+    interval over models alone would hold for these very images only, and a few of them may carry the result. The chance
+    part of a pair of model and image counts more than once, so that the interval is rather too wide than too narrow.
 
     Args:
         models, images: their numbers; rng: the same one draws the same samples, so that two measures can be compared.

@@ -62,7 +62,7 @@ class TestPairs:
 
     def test_two_base_runs_of_one_seed_are_refused(self) -> None:
         runs = pd.DataFrame([run("sgd", 0, 0.8), run("sgd", 0, 0.7), run("sam", 0, 0.9)])
-        with pytest.raises(ConfigError, match="one run with rule = sgd a seed"):
+        with pytest.raises(ConfigError, match="one run with rule = sgd per seed"):
             paired_effects(runs, "tow")
 
     def test_a_missing_column_is_named(self) -> None:

@@ -139,7 +139,7 @@ def test_a_caption_counts_seeds_and_names_forget_sets_that_are_the_same(run: Run
     table = unlearn_table(found)
     assert seed_range(table) == "2-3"
     caption = run_caption(table)
-    assert "dataset digits, model resnet8, alpha 0.9, epochs 5; 2-3 training seeds a setting." in caption
+    assert "dataset digits, model resnet8, alpha 0.9, epochs 5; 2-3 training seeds per setting." in caption
     assert caption.endswith("The forget sets low and mid hold the same samples here.")
     apart = [run(difficulty=name, number={"parents": {"forget_set": name}}) for name in ("low", "mid")]
     assert "hold the same samples" not in run_caption(unlearn_table(apart))
