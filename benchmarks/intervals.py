@@ -7,7 +7,6 @@ which are measured first. Besides the method of this project stand three that we
 """
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from repro.records.published import PublishedStudy
 from repro.statistics.answers import ANSWERS, answer
 from repro.statistics.effects import Settings, pool, quantile
 
@@ -134,13 +134,11 @@ def answers(means: dict[str, float], *, tau: float, seeds: int, repeats: int) ->
 
 def read_tow(study: str, names: Sequence[str]) -> Any:
     """Return ToW of the unlearned models of a committed study, a column a rule, a row a value of `names`."""
-    table = pd.read_parquet(RESULTS / f"{study}.parquet")
-    table = table[table["kind"] == "unlearn"]
     rows = []
-    for config, result, provenance in zip(table["config"], table["result"], table["provenance"], strict=True):
-        settings, numbers = json.loads(config), json.loads(result)
-        if json.loads(provenance)["study"] == study and settings["method"] in METHODS:
-            rows.append({name: settings[name] for name in (*names, "rule")} | {"tow": numbers["tow"]})
+    for record in PublishedStudy(RESULTS / f"{study}.parquet").records("unlearn"):
+        if record.provenance["study"] == study and record.config["method"] in METHODS:
+            settings = {name: record.config[name] for name in (*names, "rule")}
+            rows.append(settings | {"tow": record.result["tow"]})
     return pd.DataFrame(rows).pivot_table(index=list(names), columns="rule", values="tow")
 
 

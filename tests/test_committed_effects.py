@@ -52,29 +52,38 @@ def test_neggrad_gains_five_hundredths_on_the_hardest_set_in_every_setting(runs:
         assert mean == pytest.approx(0.05, abs=0.01)
 
 
-def test_nothing_is_gained_on_the_easiest_set(effects: Any) -> None:
-    """The pooled interval by numpy: settings' means, and the covariance of the two that share an original."""
+def test_the_easiest_set_is_open(effects: Any) -> None:
+    """The pooled interval by numpy: settings' means, and the covariance of the settings that share an original."""
     rows = voting(effects)
     rows = rows[rows["forget_set"] == "low"]
     values: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows.itertuples():
         values[row.setting][row.contrast][row.block] = row.value
-    means = np.array([np.mean([np.mean([*cell.values()]) for cell in cells.values()]) for cells in values.values()])
+    means = np.array([np.mean([np.mean([*one.values()]) for one in sides.values()]) for sides in values.values()])
+
+    def covariance(one: str, other: str) -> float:
+        found = []
+        for left in values[one].values():
+            for right in values[other].values():
+                both = sorted({*left} & {*right})
+                shared = np.cov([left[name] for name in both], [right[name] for name in both])[0, 1]
+                found.append(len(both) * shared / (len(left) * len(right)))
+        return float(np.mean(found))
+
     shared = [(one, other) for one in values for other in values if one < other
               and {*values[one]["asam-1.0"]} & {*values[other]["asam-1.0"]}]  # fmt: skip
-    assert shared == [("Random label after SGD", "SalUn after SGD")]
-    pair = [[value for _, value in sorted(values[name]["asam-1.0"].items())] for name in shared[0]]
-    common = max(0.0, 2 * np.cov(pair)[0, 1] / 3 / (4 * 3))
-    assert common == 0.0  # then Student's t of the four means is the whole of it
+    assert sorted(shared) == [("NegGrad after SGD", "Random label after SGD"), ("NegGrad after SGD", "SalUn after SGD"),
+                              ("Random label after SGD", "SalUn after SGD")]  # fmt: skip
+    assert sum(covariance(*pair) for pair in shared) < 0  # so Student's t of the four means is the whole of it
     half = stats.t.ppf(0.95, 3) * means.std(ddof=1) / 2
-    found = pool(combine_seeds(rows))
-    assert found.interval(0.9) == pytest.approx((means.mean() - half, means.mean() + half))
-    assert -0.01 < found.interval(0.9)[0] < found.interval(0.9)[1] < 0.01
+    low, high = pool(combine_seeds(rows)).interval(0.9)
+    assert (low, high) == pytest.approx((means.mean() - half, means.mean() + half))
+    assert low < -0.01 < 0 < high  # by a ten-thousandth too wide for no difference
 
 
 def test_the_claim_on_unlearning_rules_holds_on_the_hardest_set_alone(effects: Any) -> None:
     found = answer(voting(effects), forget_sets=("low", "mid", "high"))
-    assert found.words == {"low": NO_DIFFERENCE, "mid": OPEN, "high": YES}
+    assert found.words == {"low": OPEN, "mid": OPEN, "high": YES}
     assert found.word == ONLY_WHERE
     assert found.average is None
     assert found.missing["mid"].seeds is None  # settings disagree there, which no further seed changes

@@ -1,4 +1,4 @@
-"""docs/studies.md says what the published records say: costs, trained models, forget sets, two trajectories."""
+"""The pages that benchmarks write say what the published records say: costs, trained models, forget sets, scatter."""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import intervals
 from benchmarks.studies import Evidence, card, cost_of, page
 from repro.records.published import Published
 from repro.records.record import Record
@@ -23,6 +24,12 @@ def evidence() -> Evidence:
 def test_the_page_is_what_the_published_records_say(evidence: Evidence) -> None:
     """`python benchmarks/studies.py > docs/studies.md` writes it anew."""
     assert page(evidence) == (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
+
+
+def test_the_intervals_were_chosen_for_the_scatter_of_the_published_study() -> None:
+    """`python benchmarks/intervals.py > docs/intervals.md` writes the page anew; this table needs no simulation."""
+    page = (ROOT / "docs" / "intervals.md").read_text(encoding="utf-8")
+    assert intervals._table(intervals.measured(), 4) in page
 
 
 def accuracies(run: Record, role: str) -> np.ndarray:

@@ -114,10 +114,10 @@ def twice_trained(studies: Studies) -> str:
         return ""
     return (
         f"{twice} of {len(weights)} original and retrained models of the CIFAR-10 studies have two sets of weights. "
-        "They were trained twice, on two machines or by two states of the code. NegGrad after SGD on the hardest images "
-        "and the search for NegGrad's rates use one set, everything else uses the other. No pair of runs mixes the two, "
-        "and no noise floor is pooled across them. A sweep over alpha that mixes both has no vote. The sweep over the "
-        "mask's cutoff mixes them too."
+        "They were trained twice, on two machines or by two states of the code. NegGrad after SGD on the hardest "
+        "images and the search for NegGrad's rates use one set, everything else uses the other. No pair of runs mixes "
+        "the two, and no noise floor is pooled across them. A sweep over alpha that mixes both has no vote. The sweep "
+        "over the mask's cutoff mixes them too."
     )
 
 
