@@ -271,7 +271,7 @@ def _facts(text: str, module: str) -> tuple[str, Any]:
     found: Any = ast.parse(text).body
     (part,) = found  # ValueError for two definitions: the first has no docstring
     call = part.decorator_list[0]
-    facts = {OLDER.get(str(one.arg), one.arg): _value(one.value) for one in call.keywords}
+    facts = {OLDER.get(str(one.arg), str(one.arg)): _value(one.value) for one in call.keywords}
     if call.func.id == "metric":
         pairs = zip(part.args.kwonlyargs, part.args.kw_defaults, strict=True)
         facts["own"] = {one.arg: _own(one.annotation, _value(default)) for one, default in pairs}
