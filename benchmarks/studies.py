@@ -335,7 +335,8 @@ A *core-hour* is an hour of one processor thread. A record states the seconds th
 model took, by the clock. A model that several runs share counts once; a model that was trained twice counts twice. The
 records do not state the seconds of original models and subset models. Those are estimated: an original from the
 retrained model of the same run, subset models at the rate of models retrained by SGD. Measuring the models is not
-included. *Portable* studies give the same weights on every processor with AVX2.
+included. NegGrad after SGD on `low` and `mid` was run again on a shared machine, where its processes waited: its hours
+are two to four times those of a quiet core. *Portable* studies give the same weights on every processor with AVX2.
 
 {costs}
 {card}
