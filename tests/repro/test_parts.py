@@ -13,7 +13,7 @@ import pytest
 from empirical import registry
 from repro.base import parts as declarations
 from repro.base.errors import ConfigError
-from repro.base.parts import PLACES, Own, Term, built_in, declared, parts, settings_of_metrics
+from repro.base.parts import PLACES, Own, Term, built_in, declared, metric, parts, settings_of_metrics
 
 EVERY = [(kind, name) for kind in PLACES for name in built_in(kind)]
 MINE = '''
@@ -87,6 +87,14 @@ def test_a_declaration_is_read_from_a_source_that_cannot_be_imported(mine: str) 
     assert (half.home, half.passes, half.copies, half.radius) == (f"{mine}:build_half", 3, 4.0, 0.2)
     assert half.forgets
     assert list(found["rules"]) == ["half"]
+
+
+def test_a_metric_may_name_its_shadow_models_as_before(mine: str, tmp_path: Path) -> None:
+    (tmp_path / f"{mine}.py").write_text(MINE.replace("version=3, ", "version=3, shadows=True, "))
+    assert declared(mine)["metrics"]["share"].shadow_models
+    metric("older", shadows=True)
+    with pytest.raises(TypeError):
+        metric("older", shades=True)
 
 
 def test_what_an_installed_package_declares_is_found(

@@ -23,7 +23,7 @@ from repro.records import provenance
 from repro.records.columns import write_table
 from repro.records.folder import as_json, read_folder, write_folder
 from repro.records.identity import SCHEMA, run_id
-from repro.records.lists import RunList
+from repro.records.lists import RunList, StudyLists
 from repro.records.publish import published_path, with_published, write_published
 from repro.records.published import PublishedStudy, readers
 from repro.records.record import Record, pick, read_records
@@ -403,6 +403,19 @@ def test_what_is_computed_from_a_study_s_runs_is_added_to_its_list(store: Store)
     store.lists.put("mine", RunList(("a" * 16,), more=("e" * 16,)))
     store.lists.add("mine", [pooled])
     assert store.lists.get("mine") == RunList(("a" * 16,), more=tuple(sorted((pooled.run_id, "e" * 16))))
+
+
+def test_a_list_that_another_process_writes_meanwhile_keeps_its_runs(store: Store) -> None:
+    store.lists.put("mine", RunList(("a" * 16,)))
+
+    @contextmanager
+    def after_another(name: str) -> Iterator[None]:
+        store.lists.put("mine", RunList(("a" * 16, "b" * 16)))
+        yield
+
+    pooled = save(store)
+    StudyLists(store.root / "studies", after_another).add("mine", [pooled])
+    assert store.lists.get("mine") == RunList(("a" * 16, "b" * 16), more=(pooled.run_id,))
 
 
 def test_a_damaged_list_of_runs_is_named_and_taken_for_none(store: Store) -> None:
