@@ -90,8 +90,8 @@ def test_a_declaration_is_read_from_a_source_that_cannot_be_imported(mine: str) 
 
 
 def test_a_metric_may_name_its_shadow_models_as_before(mine: str, tmp_path: Path) -> None:
-    (tmp_path / f"{mine}.py").write_text(MINE.replace("version=3, ", "version=3, shadows=True, "))
-    assert declared(mine)["metrics"]["share"].shadow_models
+    (tmp_path / "older_of_parts.py").write_text(MINE.replace("version=3, ", "version=3, shadows=True, "))
+    assert declared("older_of_parts")["metrics"]["share"].shadow_models
     metric("older", shadows=True)
     with pytest.raises(TypeError):
         metric("older", shades=True)

@@ -185,8 +185,8 @@ def test_the_time_of_a_rule_is_a_multiple_of_sgds(study: Callable[..., list[Reco
     runs = study({"high": 0.05})
     for one in runs:
         one.result["seconds_unlearn"] *= 1 + (one.config["rule"] != "sgd") * (1 + one.config["seed"])
-    expected = (2 * 3 * 4) ** (1 / 3)
-    assert f"ASAM {expected:.1f}." in wishes.cost(Given(records_of(runs)))
+    runs[-1].result["seconds_unlearn"] *= 100  # a process that waited for an hour moves no median
+    assert "ASAM 3.0." in wishes.cost(Given(records_of(runs)))
 
 
 def test_without_records_every_claim_and_wish_says_so(records_of: Of) -> None:
