@@ -129,7 +129,7 @@ def fit(
         engine: `graph` replays whole steps as CUDA graphs on a GPU; `compiled` runs steps from Python with generated
             code, as several processes do; any other value, and a CPU, runs steps from Python without generated code.
         graphs: replaces CUDA graphs in the engine `graph`; tests pass an object that works on a CPU.
-        observe: observes the network between steps (see `Training`); it must not change the weights.
+        observe: observes the network between steps (see `TrainingLoop`); it must not change the weights.
         pauses: writes checkpoints between steps; training continues from a checkpoint that it finds.
         tell: called with the log's row of every epoch as it ends.
 
@@ -139,7 +139,7 @@ def fit(
     """
     prepare_together(network, stage)
     step = Step(network, stage)
-    training = Training(step, observe, pauses, tell, Log(ran=step.ran))
+    training = TrainingLoop(step, observe, pauses, tell, Log(ran=step.ran))
     parts = pauses.ending.at_checkpoints() if pauses else nullcontext()
     # Random numbers of the model itself, such as dropout, also follow from the stage.
     with drawing_from(derive_seed(stage.seed, "model", stage.group.rank)), one_image_refused(stage), parts:
@@ -209,7 +209,7 @@ def one_image_refused(stage: Stage) -> Iterator[None]:
 
 
 @dataclass
-class Training:
+class TrainingLoop:
     """The progress of a stage: all that is needed to resume it, besides its config and its model.
 
     Attributes:
@@ -322,7 +322,7 @@ class Training:
         self._started -= said["seconds"]
 
 
-def _epoch(training: Training, runner: Runner) -> None:
+def _epoch(training: TrainingLoop, runner: Runner) -> None:
     """Take the remaining steps of an epoch."""
     step, stage, epoch = training.step, training.step.stage, training.epoch
     arranger = Arranger(stage.seed, stage.augment.columns, step.network.device)

@@ -98,8 +98,7 @@ def _caption(table: Table) -> str:
         "of retraining (median over seeds). Upper left is best: large marks on the thin line are those that no other "
         "mark beats in quality and cost; small marks are beaten. Shape: method; colour: unlearning rule; star: "
         "retraining itself; grey band: noise floor, ToW of one retrained model against another. Bars: 95 % t-intervals "
-        "of ToW over seeds. Runs that "
-        "diverged are left out. "
+        "of ToW over seeds. Runs that diverged are left out. "
         f"{run_caption(table)}"
     )
 

@@ -175,9 +175,8 @@ OLDER = {"shadows": "shadow_models"}  # names of facts that are read until 0.4
 
 
 def _declares(kind: str, **facts: Any) -> Callable[[T], T]:
-    KINDS[kind](
-        "", **{OLDER.get(name, name): value for name, value in facts.items()}
-    )  # raises TypeError for an unknown fact where it is written
+    known = {OLDER.get(name, name): value for name, value in facts.items()}
+    KINDS[kind]("", **known)  # raises TypeError for an unknown fact where it is written
     return lambda part: part
 
 
