@@ -24,8 +24,9 @@ from repro.statistics.answers import (
 from repro.statistics.effects import Pooled, Table, forest
 
 NOT_RUN = "not run"
-SETS = {"high": "the hardest images", "mid": "the middle images", "low": "the easiest images"}
-BRIEF = {"high": "hardest", "mid": "middle", "low": "easiest"}
+SETS = {"high": "the hardest images", "mid": "the middle images", "low": "the easiest images",
+        "random": "random images"}  # fmt: skip
+BRIEF = {"high": "hardest", "mid": "middle", "low": "easiest", "random": "random"}
 SILENT = pd.Index(["setting", "no_vote", "value"])
 MODERATE = 3  # settings: fewer do not tell how far settings differ
 

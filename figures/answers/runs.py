@@ -11,6 +11,7 @@ from repro.statistics.effects import FEWEST, Table, paired_effects, with_votes
 from repro.statistics.spread import noise_floor
 from repro.study.table import table_of
 
+SAM = ("sam-0.1", "asam-1.0")
 UNCHOSEN = ("l1_sparse", "scrub")  # methods with a strength in addition to the rate, which no study has chosen
 ACCURACIES = ("retain_accuracy", "forget_accuracy", "test_accuracy")
 ORIGINAL, RETRAINED = ([f"{model}_{name}" for name in ACCURACIES] for model in ("original", "retrained"))

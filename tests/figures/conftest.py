@@ -121,7 +121,7 @@ RUN_METRICS = [
 
 
 def save_sweeps(store: Store) -> None:
-    """Save a sweep of alpha and one of the mask cutoff, with ToW equal to the swept value, and three forget draws.
+    """Save sweeps of alpha, mask cutoff and rate, with ToW by the swept value, and three draws of the forget set.
 
     And cells without augmentation, of a study that extends the golden one.
     """
@@ -133,6 +133,8 @@ def save_sweeps(store: Store) -> None:
                      difficulty="random", model="masked")  # fmt: skip
     for rule, seed in itertools.product(("sgd", "sam-0.1"), range(2)):
         save_network(store, TOW[rule] - 0.2, rule=rule, seed=seed, augment="none", study="golden-plain")
+    for rule, rate, seed in itertools.product(("sgd", "sam-0.1"), (0.01, 0.02, 0.04), range(2)):
+        save_network(store, TOW[rule] + rate, rule=rule, lr=rate, seed=seed, difficulty="high", model="rated")
     for rule, forget_seed in itertools.product(("sgd", "sam-0.1"), range(3)):
         save_network(store, TOW[rule] + 0.1 * forget_seed, rule=rule, forget_seed=forget_seed, model="drawn")
 
@@ -391,7 +393,7 @@ def records_of() -> Callable[[Sequence[Record]], Records]:
 
 # The studies of the golden store, by the model or the data set of their runs.
 GOLDEN = {"resnet8": "cifar10", "swept": "alpha", "masked": "mask", "drawn": "cifar10-draws", "klom": "klom",
-          "patch-cnn": "signal-noise", "resnet8-narrow": "ladder"}  # fmt: skip
+          "patch-cnn": "signal-noise", "rated": "cifar10-rates", "resnet8-narrow": "ladder"}  # fmt: skip
 
 
 def save_lists(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from figures.answers import wishes
 from figures.answers.answers import CLAIMS, Answered, assess, tally, tow_steps, twice_trained
 from figures.answers.found import NOT_RUN, Template, found
 from figures.answers.networks import collapse_alpha, sam_pretrains_better, sam_unlearns_better, sgd_collapses_first
+from figures.answers.rates import gains_by_choosing_seed, rates_chosen_again
 from figures.answers.runs import rule_effects, run_table
 from figures.tables.records import Given, Records, Studies
+from repro.records.lists import RunList
 from repro.records.record import Record
 from repro.records.store import Store
 from repro.statistics.answers import NO_DIFFERENCE, ONLY_WHERE, OPEN, OPPOSITE, YES, answer
@@ -58,6 +61,39 @@ def test_each_forget_set_is_judged_and_said_by_itself(study: Callable[..., list[
         low: ("easiest", "below 0.01"),
     }
     assert all(part in text for text, parts in texts.items() for part in parts)
+
+
+def test_random_forget_sets_are_a_part_where_they_were_run_and_named_where_not(
+    study: Callable[..., list[Record]], records_of: Of, tmp_path: Path
+) -> None:
+    both = sam_unlearns_better(Given(records_of(study({"high": 0.05, "random": -0.04}))))
+    assert {one.part: one.word for one in both.effects} == {"hardest images": YES, "random images": OPPOSITE}
+    store = Store(tmp_path)
+    runs = [store.save("unlearn", one.config, result=one.result) for one in study({"high": 0.05})]
+    store.lists.put("cifar10", RunList(tuple(one.run_id for one in runs)))
+    alone = sam_unlearns_better(studies_in(store))
+    assert [one.part for one in alone.effects] == ["hardest images"]
+    assert any("cifar10-random" in line for line in alone.beyond)
+
+
+def test_rates_are_chosen_on_one_seed_and_read_on_the_others(run: Run, records_of: Of) -> None:
+    """Seed 0 prefers the small rate for SGD, the others the large one; ASAM is .1 ahead of SGD's large rate."""
+    tow = {("sgd", 0.01): (0.9, 0.6, 0.6), ("sgd", 0.02): (0.8, 0.7, 0.7),
+           ("asam-1.0", 0.02): (0.9, 0.8, 0.8), ("asam-1.0", 0.04): (0.5, 0.5, 0.5)}  # fmt: skip
+    found = [run(rule=rule, lr=lr, seed=seed, difficulty="high", number={"tow": values[seed], "original_tow": 0.4}
+                 | accuracies("original_", seed) | accuracies("retrained_", seed) | accuracies("", seed))
+             for (rule, lr), values in tow.items() for seed in range(3)]  # fmt: skip
+    table = run_table(records_of(found))
+    gains = gains_by_choosing_seed(table)
+    assert dict(zip(gains["seed"], gains["gain"], strict=True)) == pytest.approx({0: 0.2, 1: 0.1, 2: 0.1})
+    assert dict(zip(gains["seed"], gains["own"], strict=True)) == pytest.approx({0: 0.0, 1: 0.1, 2: 0.1})
+    assert gains["sgd"].tolist() == [0.01, 0.02, 0.02]
+    (said,) = rates_chosen_again(table)
+    own, other = "+0.067 ToW [+0.000 to +0.100 by seed]", "+0.133 ToW [+0.100 to +0.200 by seed]"
+    assert [part for part in ("3 seeds", "on the hardest images", own, other) if part not in said] == []
+    half = run_table(records_of([one for one in found if (one.config["lr"], one.config["seed"]) != (0.01, 2)]))
+    assert set(gains_by_choosing_seed(half)["seed"]) == {0, 1}, "a seed without all rates cannot choose"
+    assert not rates_chosen_again(table[table["lr"] == 0.02]), "one rate is no choice"
 
 
 def test_runs_on_two_sets_of_weights_are_not_paired(study: Callable[..., list[Record]], records_of: Of) -> None:

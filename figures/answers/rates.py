@@ -1,0 +1,54 @@
+"""What SAM gains on SGD if the rates are chosen again: at each seed's own best, and chosen on one seed for others."""
+
+import pandas as pd
+
+from figures.answers.found import SETS, signed
+from figures.answers.runs import SAM
+from repro.statistics.effects import Table
+
+EFFECT = ["setting", "forget_set"]
+
+
+def rates_chosen_again(runs: Table) -> list[str]:
+    """Return a sentence for each setting and forget set: what SAM and ASAM gain at rates chosen on other seeds."""
+    gains = gains_by_choosing_seed(runs)
+    if gains.empty:
+        return []
+    said = []
+    for forget_set in (name for name in SETS if name in set(gains["forget_set"])):
+        for setting, rows in gains[gains["forget_set"] == forget_set].groupby("setting"):
+            own, other = (
+                f"{signed(one.mean())} ToW [{signed(one.min())} to {signed(one.max())} by seed]"
+                for one in (rows["own"], rows["gain"])
+            )
+            said.append(
+                f"With finer rates on {len(rows)} seeds, {setting} on {SETS[forget_set]}: SAM and ASAM gain {own} at "
+                f"each seed's own best rate, and {other} at a rate chosen on another seed."
+            )
+    return said
+
+
+def gains_by_choosing_seed(runs: Table) -> Table:
+    """Return what SAM and ASAM gain on SGD where each rule's rate is the best of one seed and ToW is of the others.
+
+    Args:
+        runs: rows of `figures.answers.runs.run_table`. A setting and forget set counts if each rule has several rates,
+            and a seed if it has all of them.
+
+    Returns:
+        One row per setting, forget set and choosing seed: `gain`, the mean of ToW by `SAM` minus ToW by SGD; `own`, the
+        same on the choosing seed itself; and by the name of each rule the rate that was chosen.
+    """
+    found = []
+    for (setting, forget_set), rows in runs.groupby(EFFECT) if "lr" in runs else ():
+        tow = rows[rows["rule"].isin(["sgd", *SAM])].pivot_table("tow", "seed", ["rule", "lr"]).dropna()
+        rates = {rule: len(tow[rule].columns) for rule in tow.columns.unique("rule")}
+        if "sgd" not in rates or len(rates) < 2 or min(rates.values()) < 2 or len(tow) < 2:
+            continue
+        for seed in tow.index:
+            best = {rule: tow.loc[seed, rule].idxmax() for rule in rates}
+            chosen = pd.DataFrame({rule: tow[rule, rate] for rule, rate in best.items()})
+            gains = chosen.drop(columns="sgd").mean(axis=1) - chosen["sgd"]
+            found.append({"setting": setting, "forget_set": forget_set, "seed": seed, "own": gains[seed],
+                          "gain": gains.drop(seed).mean(), **best})  # fmt: skip
+    return pd.DataFrame(found)
