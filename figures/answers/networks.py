@@ -17,8 +17,8 @@ from repro.statistics.effects import Pooled, Table, combine_seeds, pool, unpaire
 from repro.statistics.spread import mean_tug_of_war
 
 MAIN, SWEEP, MASK, VARIANTS = "cifar10", "cifar10-alpha", "cifar10-mask", "cifar10-variants"
-RATES, RANDOM = "cifar10-rates", "cifar10-random"
-RANDOM_SETS = "Random forget sets, as the paper has them on CIFAR-10,"
+RATES = "cifar10-rates"
+RANDOM = {"cifar10-random": "SGD", "cifar10-random-asam": "ASAM"}  # and its pretraining rule
 METHODS = ("neggrad", "random_label", "salun", "l1_sparse", "scrub")
 GRADED = ("high", "mid", "low")
 NO_ROWS: Table = pd.DataFrame()  # of an effect that is not a difference of pairs
@@ -27,24 +27,30 @@ BASINS = [f"landscape_{name}_basin_ratio" for name in ("forget", "test")]
 
 
 def main_runs(studies: Studies, name: str = MAIN) -> Table:
-    """Return the rows of `run_table` for a study and the paper's methods. The table is made once."""
+    """Return the rows of `run_table` for a study and the paper's methods, with `study`. The table is made once."""
 
     def made() -> Table:
         runs = run_table(studies.of(name))
-        return runs[runs["method"].isin(METHODS)] if len(runs) else runs
+        return runs[runs["method"].isin(METHODS)].assign(study=name) if len(runs) else runs
 
     return studies.of(name).once("answers", made)
 
 
 def judged_runs(studies: Studies) -> Table:
     """Return the runs of `main_runs` on graded forget sets, and on random ones where these have been run."""
-    graded, random = main_runs(studies), main_runs(studies, RANDOM)
-    return pd.concat([graded, random], ignore_index=True).drop_duplicates("run_id") if len(random) else graded
+    parts = [runs for name in (MAIN, *RANDOM) if len(runs := main_runs(studies, name))]
+    return pd.concat(parts, ignore_index=True).drop_duplicates("run_id") if parts else main_runs(studies)
 
 
 def not_run(studies: Studies, name: str, what: str) -> list[str]:
     """Return a sentence on what a study would show, if it has not been run."""
     return [] if studies.of(name).all else [f"{what} have not been run: recipes/{name}.toml."]
+
+
+def no_random_sets(studies: Studies) -> list[str]:
+    """Return a sentence for each pretraining rule after which random forget sets have not been run."""
+    what = "Random forget sets, as the paper has them on CIFAR-10, after {} pretraining"
+    return [line for name, rule in RANDOM.items() for line in not_run(studies, name, what.format(rule))]
 
 
 def judged_sets(runs: Table) -> list[str]:
@@ -73,7 +79,7 @@ def sam_unlearns_better(studies: Studies) -> Found:
     """Judge 1a: ToW with SAM or ASAM minus ToW with SGD, same models and seed."""
     say = Template("SAM and ASAM unlearn {part} better than SGD, by {size} ToW",
                    "SAM and ASAM unlearn {part} worse than SGD, by {size} ToW", "ToW")  # fmt: skip
-    beyond = [*rates_chosen_again(main_runs(studies, RATES)), *not_run(studies, RANDOM, RANDOM_SETS)]
+    beyond = [*rates_chosen_again(main_runs(studies, RATES)), *no_random_sets(studies)]
     return compared(judged_runs(studies), "tow", say, beyond=beyond)
 
 
@@ -89,6 +95,7 @@ def sam_pretrains_better(studies: Studies) -> Found:
     say = Template("for {part} pretraining by ASAM gains {size} ToW", "for {part} pretraining by ASAM loses {size} ToW",
                    "ToW")  # fmt: skip
     mine = with_pretraining(runs[(runs["method"] == "neggrad") & runs["rule"].isin(["sgd", *SAM])])
+    mine = mine[mine.groupby("forget_set")["pretrain"].transform("nunique") > 1]
     parts: dict[str, Pooled] = {}
     for name in judged_sets(mine):
         rows = mine[mine["forget_set"] == name]
@@ -98,7 +105,7 @@ def sam_pretrains_better(studies: Studies) -> Found:
         tow = mean_tug_of_war(rows[list(ACCURACIES)].to_numpy(float), references)
         parts |= _unpaired(rows.assign(value=tow, setting="NegGrad by " + rows["rule"].map(rule_label)), name)
     beyond = ["The models pretrained by SGD and by ASAM may come from two machines: see what must be said openly.",
-              *not_run(studies, RANDOM, RANDOM_SETS)]  # fmt: skip
+              *no_random_sets(studies)]
     judged = answer_of(parts, margin=say.margin, sign=say.sign)
     return found(judged, NO_ROWS, say, floors=floors_of(mine), beyond=beyond, runs=list(mine["run_id"]))
 
@@ -106,10 +113,10 @@ def sam_pretrains_better(studies: Studies) -> Found:
 def with_pretraining(runs: Table) -> Table:
     """Add to each run its share of the time that a further seed's original and retrained models take.
 
-    No record holds the seconds of pretraining: it counts as much as retraining.
+    No record holds the seconds of pretraining: it counts as much as retraining. Studies do not share an original model.
     """
-    shares = sum(1 / runs.groupby(keys)["run_id"].transform("size") for keys in (["pretrain", "reference"],
-                                                                                  ["pretrain", "seed"]))  # fmt: skip
+    shared = (["study", "pretrain", "reference"], ["study", "pretrain", "seed"])
+    shares = sum(1 / runs.groupby(keys)["run_id"].transform("size") for keys in shared)
     return runs.assign(seconds=runs["seconds"] + runs["shared_seconds"] * shares)
 
 
@@ -127,7 +134,7 @@ def overfitting_helps(studies: Studies) -> Found:
     """Judge 2: ToW of Sharp MinMax minus ToW of its own rule without the mask."""
     say = Template("the paper's Sharp MinMax unlearns {part} better than plain ASAM, by {size} ToW",
                    "the paper's Sharp MinMax unlearns {part} worse than plain ASAM, by {size} ToW", "ToW")  # fmt: skip
-    beyond = [*best_cutoff(studies), *not_run(studies, RANDOM, RANDOM_SETS),
+    beyond = [*best_cutoff(studies), *no_random_sets(studies),
               *not_run(studies, VARIANTS, "The variants of the released code")]  # fmt: skip
     return compared(judged_runs(studies), "tow", say, rules=["minmax-asam-1.0"], base="asam-1.0", beyond=beyond)
 

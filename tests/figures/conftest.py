@@ -135,6 +135,8 @@ def save_sweeps(store: Store) -> None:
         save_network(store, TOW[rule] - 0.2, rule=rule, seed=seed, augment="none", study="golden-plain")
     for rule, rate, seed in itertools.product(("sgd", "sam-0.1"), (0.01, 0.02, 0.04), range(2)):
         save_network(store, TOW[rule] + rate, rule=rule, lr=rate, seed=seed, difficulty="high", model="rated")
+    for rule, seed in itertools.product(("sgd", "asam-1.0", "minmax-asam-1.0"), range(2)):
+        save_network(store, 0.9 - 0.01 * len(rule), rule=rule, seed=seed, difficulty="random", model="scattered")
     for rule, forget_seed in itertools.product(("sgd", "sam-0.1"), range(3)):
         save_network(store, TOW[rule] + 0.1 * forget_seed, rule=rule, forget_seed=forget_seed, model="drawn")
 
@@ -393,7 +395,8 @@ def records_of() -> Callable[[Sequence[Record]], Records]:
 
 # The studies of the golden store, by the model or the data set of their runs.
 GOLDEN = {"resnet8": "cifar10", "swept": "alpha", "masked": "mask", "drawn": "cifar10-draws", "klom": "klom",
-          "patch-cnn": "signal-noise", "rated": "cifar10-rates", "resnet8-narrow": "ladder"}  # fmt: skip
+          "patch-cnn": "signal-noise", "rated": "cifar10-rates", "scattered": "cifar10-random",
+          "resnet8-narrow": "ladder"}  # fmt: skip
 
 
 def save_lists(store: Store) -> None:

@@ -64,16 +64,45 @@ def test_each_forget_set_is_judged_and_said_by_itself(study: Callable[..., list[
 
 
 def test_random_forget_sets_are_a_part_where_they_were_run_and_named_where_not(
-    study: Callable[..., list[Record]], records_of: Of, tmp_path: Path
+    study: Callable[..., list[Record]], tmp_path: Path
 ) -> None:
-    both = sam_unlearns_better(Given(records_of(study({"high": 0.05, "random": -0.04}))))
-    assert {one.part: one.word for one in both.effects} == {"hardest images": YES, "random images": OPPOSITE}
     store = Store(tmp_path)
-    runs = [store.save("unlearn", one.config, result=one.result) for one in study({"high": 0.05})]
-    store.lists.put("cifar10", RunList(tuple(one.run_id for one in runs)))
-    alone = sam_unlearns_better(studies_in(store))
-    assert [one.part for one in alone.effects] == ["hardest images"]
-    assert any("cifar10-random" in line for line in alone.beyond)
+
+    def put(name: str, found: list[Record]) -> Studies:
+        runs = [store.save("unlearn", one.config, result=one.result) for one in found]
+        store.lists.put(name, RunList(tuple(one.run_id for one in runs)))
+        return studies_in(store)
+
+    def lacking(studies: Studies) -> list[str]:
+        return [line for line in sam_unlearns_better(studies).beyond if "Random" in line]
+
+    graded = put("cifar10", study({"high": 0.05}))
+    assert [one.part for one in sam_unlearns_better(graded).effects] == ["hardest images"]
+    assert len(lacking(graded)) == 2
+    half = put("cifar10-random", study({"random": -0.04}))
+    assert {one.part: one.word for one in sam_unlearns_better(half).effects} == {
+        "hardest images": YES, "random images": OPPOSITE
+    }  # fmt: skip
+    (line,) = lacking(half)
+    assert "after ASAM pretraining" in line
+    assert "cifar10-random-asam" in line
+    whole = put("cifar10-random-asam", study({"random": -0.04}, pretrain="asam-1.0"))
+    assert [one.settings for one in sam_unlearns_better(whole).effects] == [1, 2]
+    assert not lacking(whole)
+
+
+def test_pretraining_is_judged_on_random_sets_only_after_both_rules(
+    study: Callable[..., list[Record]], records_of: Of
+) -> None:
+    graded, random, after = (study({name: 0.0}, pretrain=rule) for name, rule in
+                             (("high", "sgd"), ("random", "sgd"), ("high", "asam-1.0")))  # fmt: skip
+    half = sam_pretrains_better(Given(records_of([*graded, *random, *after])))
+    assert [one.part for one in half.effects] == ["hardest images"]
+    assert not {one.run_id for one in random} & set(half.runs)
+    whole = sam_pretrains_better(
+        Given(records_of([*graded, *random, *after, *study({"random": 0.0}, pretrain="asam-1.0")]))
+    )
+    assert [one.part for one in whole.effects] == ["hardest images", "random images"]
 
 
 def test_rates_are_chosen_on_one_seed_and_read_on_the_others(run: Run, records_of: Of) -> None:

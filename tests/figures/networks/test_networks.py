@@ -241,6 +241,15 @@ def test_the_reference_models_have_their_own_accuracies(drawing: Draw) -> None:
     assert "| retrained on R | SGD | — | low | 100 by definition | — | 71.00 ± 1.00 (3) |" in text
 
 
+def test_random_forget_sets_have_a_table_of_their_own_without_a_mean_over_graded_sets(drawing: Draw) -> None:
+    found = drawing("tab-random")
+    rows = [line for line in markdown(found.display).splitlines() if line.startswith("| NegGrad | SGD | SGD |")]
+    assert [line.split("|")[4].strip() for line in rows] == ["random"]
+    assert "87.50 ± 0.71 (2)" in rows[0]
+    assert "Sharp MinMax" in markdown(found.display)
+    assert "graded" not in found.caption
+
+
 def test_both_polarities_of_the_mask_keep_their_own_look(run: Make, records_of: Of) -> None:
     cutoffs = {"": (0.1, 0.2, 0.3), "mask_polarity=low": (0.4, 0.5, 0.6)}
     found = [run(rule="minmax-sam-0.1", switches=switches, mask_fraction=cutoff, number=dict.fromkeys(TOW, cutoff))
