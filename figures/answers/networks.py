@@ -104,8 +104,10 @@ def sam_pretrains_better(studies: Studies) -> Found:
             continue
         tow = mean_tug_of_war(rows[list(ACCURACIES)].to_numpy(float), references)
         parts |= _unpaired(rows.assign(value=tow, setting="NegGrad by " + rows["rule"].map(rule_label)), name)
-    beyond = ["The models pretrained by SGD and by ASAM may come from two machines: see what must be said openly.",
-              *no_random_sets(studies)]
+    beyond = [
+        "The models pretrained by SGD and by ASAM may come from two machines: see what must be said openly.",
+        *no_random_sets(studies),
+    ]
     judged = answer_of(parts, margin=say.margin, sign=say.sign)
     return found(judged, NO_ROWS, say, floors=floors_of(mine), beyond=beyond, runs=list(mine["run_id"]))
 
