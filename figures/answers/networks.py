@@ -10,6 +10,7 @@ import pandas as pd
 from figures.answers.found import Claim, Found, Template, found, listed
 from figures.answers.rates import rates_chosen_again
 from figures.answers.runs import ACCURACIES, RETRAINED, SAM, floors_of, rule_effects, run_table
+from figures.answers.variants import gains_by_variant
 from figures.tables.names import rule_label
 from figures.tables.records import Studies
 from repro.statistics.answers import OPEN, OPPOSITE, YES, answer, answer_of
@@ -137,6 +138,7 @@ def overfitting_helps(studies: Studies) -> Found:
     say = Template("the paper's Sharp MinMax unlearns {part} better than plain ASAM, by {size} ToW",
                    "the paper's Sharp MinMax unlearns {part} worse than plain ASAM, by {size} ToW", "ToW")  # fmt: skip
     beyond = [*best_cutoff(studies), *no_random_sets(studies),
+              *gains_by_variant(studies.of(VARIANTS)),
               *not_run(studies, VARIANTS, "The variants of the released code")]  # fmt: skip
     return compared(judged_runs(studies), "tow", say, rules=["minmax-asam-1.0"], base="asam-1.0", beyond=beyond)
 

@@ -1,0 +1,49 @@
+"""What Sharp MinMax gains over plain ASAM as corrected, by the paper's text and as released, each at its own rate."""
+
+from figures.answers.found import SETS, listed, signed
+from figures.tables.records import Records
+from figures.tables.runs import study_table
+from repro.records.record import Record
+from repro.statistics.effects import Table
+
+MINMAX, PLAIN = "minmax-asam-1.0", "asam-1.0"
+PRESETS = {"correct": "as corrected", "official-paper": "by the paper's text", "official-release": "as released"}
+VARIANT = ["difficulty", "preset", "mask_fraction"]
+SHOWN = ("preset", "switches", "optimizer", "mask_fraction")  # by which variants differ
+
+
+def variant_runs(records: Records) -> tuple[list[Record], Table]:
+    """Return the runs of a study of variants and their table (`figures.tables.runs.unlearn_table`)."""
+    return study_table(records, having="tow", shown=SHOWN)
+
+
+def minmax_gains(table: Table) -> Table:
+    """Return what Sharp MinMax gains on plain ASAM, seed by seed: columns `VARIANT`, `seed` and `value`, in ToW.
+
+    Both are of the same variant (`preset`), original model, forget set and retrained model. Plain ASAM has no mask: it
+    is compared with Sharp MinMax at every cutoff (`mask_fraction`).
+    """
+    same = ["difficulty", "forget_set", "preset", "seed"]
+    minmax, plain = (table.loc[table["rule"] == rule, [*same, "mask_fraction", "tow"]] for rule in (MINMAX, PLAIN))
+    both = minmax.merge(plain.drop(columns="mask_fraction"), on=same, suffixes=("", "_plain"))
+    return both.assign(value=both["tow"] - both["tow_plain"])[[*VARIANT, "seed", "value"]]
+
+
+def gains_by_variant(records: Records) -> list[str]:
+    """Return a sentence for each forget set: the gain of each variant, from its lowest to its highest seed.
+
+    A variant that was run at several cutoffs of the mask is said at the cutoff that all variants have.
+    """
+    table = variant_runs(records)[1]
+    if table.empty:
+        return []
+    gains = minmax_gains(table)
+    presets = gains.groupby("mask_fraction")["preset"].nunique()
+    gains = gains[gains["mask_fraction"] == presets.idxmax()] if len(presets) else gains
+    said = []
+    for forget_set in (name for name in SETS if name in set(gains["difficulty"])):
+        rows = gains[gains["difficulty"] == forget_set]
+        told = [f"{signed(one.mean())} [{signed(one.min())} to {signed(one.max())} by seed] {PRESETS[preset]}"
+                for preset, one in rows.groupby("preset")["value"]]  # fmt: skip
+        said.append(f"On {SETS[forget_set]}, Sharp MinMax gains over plain ASAM, in ToW: {listed(told)}.")
+    return said
