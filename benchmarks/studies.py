@@ -38,6 +38,7 @@ QUESTIONS = {
     "cifar10-plain": "Does it hold without augmentation?",
     "cifar10-radius": "At which radius does SAM stop forgetting?",
     "cifar10-random": "Does it hold on random forget sets?",
+    "cifar10-random-asam": "Does it hold on random forget sets, after ASAM?",
     "cifar10-rates": "How much of an effect is the rate that was chosen?",
     "cifar10-rates-asam": "How much of an effect is the rate that was chosen, after ASAM?",
     "cifar10-resnet18": "Does it hold in a ResNet-18?",
