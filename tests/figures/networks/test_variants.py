@@ -46,6 +46,7 @@ def test_the_sentence_is_at_the_cutoff_that_all_variants_have(variants: Records,
 
 def test_the_table_has_a_line_for_each_variant_and_cutoff_with_its_rate(variants: Records, records_of: Of) -> None:
     drawn = tow_by_variant(variants, Theme())
+    assert drawn.display is not None
     lines = drawn.display.set_index(["variant", "mask"])
     assert list(lines.index) == [("as corrected", "0.01"), ("as corrected", "0.05"), ("as released", "0.05")]
     assert set(lines[NOTHING]) == {"40.0 ± 0.0 (2)"}
