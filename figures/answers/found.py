@@ -257,6 +257,11 @@ def signed(value: float) -> str:
     return f"{value:+z.3f}" if abs(value) < 1 else f"{value:+.3g}"
 
 
+def by_seed(values: Any, unit: str = "") -> str:
+    """Return a mean over seeds with its lowest and highest seed, as text; `values` is a column, one value a seed."""
+    return f"{signed(values.mean())}{unit} [{signed(values.min())} to {signed(values.max())} by seed]"
+
+
 def listed(names: Sequence[str]) -> str:
     """Return names as running text: "a, b and c"."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else list(names))

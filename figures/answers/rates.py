@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from figures.answers.found import SETS, signed
+from figures.answers.found import SETS, by_seed
 from figures.answers.runs import SAM
 from repro.statistics.effects import Table
 
@@ -17,10 +17,7 @@ def rates_chosen_again(runs: Table) -> list[str]:
     said = []
     for forget_set in (name for name in SETS if name in set(gains["forget_set"])):
         for setting, rows in gains[gains["forget_set"] == forget_set].groupby("setting"):
-            own, other = (
-                f"{signed(one.mean())} ToW [{signed(one.min())} to {signed(one.max())} by seed]"
-                for one in (rows["own"], rows["gain"])
-            )
+            own, other = by_seed(rows["own"], " ToW"), by_seed(rows["gain"], " ToW")
             said.append(
                 f"With finer rates on {len(rows)} seeds, {setting} on {SETS[forget_set]}: SAM and ASAM gain {own} at "
                 f"each seed's own best rate, and {other} at a rate chosen on another seed."

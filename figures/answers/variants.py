@@ -1,6 +1,6 @@
 """What Sharp MinMax gains over plain ASAM as corrected, by the paper's text and as released, each at its own rate."""
 
-from figures.answers.found import SETS, listed, signed
+from figures.answers.found import SETS, by_seed, listed
 from figures.tables.records import Records
 from figures.tables.runs import study_table
 from repro.records.record import Record
@@ -43,7 +43,6 @@ def gains_by_variant(records: Records) -> list[str]:
     said = []
     for forget_set in (name for name in SETS if name in set(gains["difficulty"])):
         rows = gains[gains["difficulty"] == forget_set]
-        told = [f"{signed(one.mean())} [{signed(one.min())} to {signed(one.max())} by seed] {PRESETS[preset]}"
-                for preset, one in rows.groupby("preset")["value"]]  # fmt: skip
+        told = [f"{by_seed(one)} {PRESETS[preset]}" for preset, one in rows.groupby("preset")["value"]]
         said.append(f"On {SETS[forget_set]}, Sharp MinMax gains over plain ASAM, in ToW: {listed(told)}.")
     return said
