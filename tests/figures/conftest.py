@@ -121,7 +121,7 @@ RUN_METRICS = [
 
 
 def save_sweeps(store: Store) -> None:
-    """Save sweeps of alpha, mask cutoff and rate, with ToW by the swept value, and three draws of the forget set.
+    """Save sweeps of alpha, mask cutoff and rate, with ToW by the swept value, a variant, and three forget sets.
 
     And cells without augmentation, of a study that extends the golden one.
     """
@@ -137,6 +137,9 @@ def save_sweeps(store: Store) -> None:
         save_network(store, TOW[rule] + rate, rule=rule, lr=rate, seed=seed, difficulty="high", model="rated")
     for rule, seed in itertools.product(("sgd", "asam-1.0", "minmax-asam-1.0"), range(2)):
         save_network(store, 0.9 - 0.01 * len(rule), rule=rule, seed=seed, difficulty="random", model="scattered")
+    for rule, seed in itertools.product(("asam-1.0", "minmax-asam-1.0"), range(2)):
+        save_network(store, 0.9 - 0.01 * len(rule), rule=rule, preset="correct", mask_fraction=0.05, seed=seed,
+                     difficulty="random", model="varied")  # fmt: skip
     for rule, forget_seed in itertools.product(("sgd", "sam-0.1"), range(3)):
         save_network(store, TOW[rule] + 0.1 * forget_seed, rule=rule, forget_seed=forget_seed, model="drawn")
 
@@ -396,7 +399,7 @@ def records_of() -> Callable[[Sequence[Record]], Records]:
 # The studies of the golden store, by the model or the data set of their runs.
 GOLDEN = {"resnet8": "cifar10", "swept": "alpha", "masked": "mask", "drawn": "cifar10-draws", "klom": "klom",
           "patch-cnn": "signal-noise", "rated": "cifar10-rates", "scattered": "cifar10-random",
-          "resnet8-narrow": "ladder"}  # fmt: skip
+          "varied": "cifar10-variants", "resnet8-narrow": "ladder"}  # fmt: skip
 
 
 def save_lists(store: Store) -> None:
