@@ -89,9 +89,9 @@ class Evidence:
         return sgd_rates(self.every)
 
     def runs(self, study: str, **settings: Any) -> list[Record]:
-        """Return the compared runs of a study that have some settings."""
+        """Return the compared runs of a study that have some settings; a study may be published before it is whole."""
         runs = {one.run_id: one for one in self.by_study[study]}
-        found = (runs[run] for run in self.lists[study].runs)
+        found = (runs[run] for run in self.lists[study].runs if run in runs)
         return [one for one in found if all(one.config.get(name) == value for name, value in settings.items())]
 
 

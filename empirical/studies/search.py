@@ -56,7 +56,7 @@ class SearchResult:
         setting: the run that all trials are, the value searched for at its default.
         table: the runs that it needs: the trials of every value, then those of the noise floor.
         place: `interior`; `edge`, if the grid may not grow any further; or `no better than doing nothing`, if the
-            lowest value is best and its ToW lies within the floor of the original model's. Empty while it goes on.
+            lowest value is best and leaves the original model as it was, within the floor. Empty while it goes on.
     """
 
     setting: RunConfig
@@ -100,7 +100,8 @@ class Search:
     destroys what the model knows of an easy one. Of two equal values the smaller one is taken.
 
     - A best value at an end of the grid may not be the maximum. The grid grows there until another value is best, the
-      best one equals the original model within the noise floor, or `furthest` values were added.
+      best one equals the original model within the noise floor (its ToW, and no loss of retain or test accuracy), or
+      `furthest` values were added.
     - If the best value is worse than the original model by more than the floor, smaller values are tried.
 
     Along a sweep only the swept setting should change: `at` holds the settings that its search uses instead, such as
@@ -210,7 +211,7 @@ def follow(search: Search, setting: RunConfig, finished: Finished) -> SearchResu
     trials: list[Trial] = []
     while True:
         found = SearchResult(setting, (*trials, *floors))
-        known = curve_of(found.table), original_tow(found.table), floor_of(found.table)
+        known = curve_of(found.table), original_tow(found.table), floor_of(found.table), lost_by(found.table)
         wanted = next_values(search, *known)
         if not wanted or (trials and found.missing):
             return found if found.missing else replace(found, place=place_of(search, *known))
@@ -241,9 +242,27 @@ def floor_of(table: Table) -> float | None:
     return None if tow is None else 1 - tow
 
 
-def _mean(records: Sequence[Record | None]) -> float | None:
-    """Return the mean ToW; None if one of them is missing or has no number."""
-    numbers = [record.result.get("tow") if record else None for record in records]
+def lost_by(table: Table) -> dict[Value, float]:
+    """Return by value how much accuracy the original model lost on the retain or the test set, whichever is more.
+
+    The loss is a mean over seeds; values where it is unknown or a run diverged are left out.
+    """
+    found: dict[Value, float] = {}
+    for value in curve_of(table):
+        records = [one.record for one in table if one.value == value]
+        losses = [
+            before - after
+            for part in ("retain_accuracy", "test_accuracy")
+            if (before := _mean(records, f"original_{part}")) is not None
+            and (after := _mean(records, part)) is not None
+        ]
+        found |= {value: max(losses)} if losses else {}
+    return found
+
+
+def _mean(records: Sequence[Record | None], name: str = "tow") -> float | None:
+    """Return the mean of a number; None if one of the records is missing or does not have it."""
+    numbers = [record.result.get(name) if record else None for record in records]
     known = [one for one in numbers if one is not None]
     return fmean(known) if known and len(known) == len(numbers) else None
 
@@ -260,7 +279,8 @@ class Best(NamedTuple):
     Attributes:
         value: the best of the grid's values that were tried.
         lowest, highest: whether it is the lowest or the highest of them.
-        idle: whether its ToW equals the original model's within the noise floor, as far as both are known.
+        idle: whether it leaves the original model as it was: an equal ToW within the noise floor, and no loss of
+            retain or test accuracy beyond it. A rate that destroys as much as it forgets has the original's ToW too.
         harmful: whether its ToW is worse than the original model's by more than the noise floor.
     """
 
@@ -271,27 +291,33 @@ class Best(NamedTuple):
     harmful: bool
 
 
-def best_of(search: Search, curve: Curve, original: float | None, floor: float | None) -> Best:
+def best_of(
+    search: Search, curve: Curve, original: float | None, floor: float | None, lost: Mapping[Value, float]
+) -> Best:
     """Return the best value of the grid; values halfway between two of them stand aside."""
     tried = [value for value in search.grid if value in curve]
     value = argmax({one: curve[one] for one in tried})
     tow, ends = curve[value], (value == tried[0], value == tried[-1])
     if tow is None or original is None or floor is None:
         return Best(value, *ends, idle=False, harmful=False)
-    return Best(value, *ends, idle=abs(tow - original) <= floor, harmful=tow < original - floor)
+    idle = abs(tow - original) <= floor and lost.get(value, 0.0) <= floor
+    return Best(value, *ends, idle=idle, harmful=tow < original - floor)
 
 
-def next_values(search: Search, curve: Curve, original: float | None, floor: float | None) -> list[Value]:
+def next_values(
+    search: Search, curve: Curve, original: float | None, floor: float | None, lost: Mapping[Value, float]
+) -> list[Value]:
     """Return the values to try next: the first ones, values past an end of the grid, or finer ones.
 
     Args:
         search: the grid.
         curve: ToW by value; None where the run diverged.
         original: ToW of the original model; floor: how far ToW of two retrained models differs; None while unknown.
+        lost: what each value cost in retain or test accuracy (`lost_by`).
     """
     if not set(search.values) <= curve.keys():
         return sorted(set(search.values))
-    best = best_of(search, curve, original, floor)
+    best = best_of(search, curve, original, floor, lost)
     more = past_ends(search, curve, best) or (halfway(search, best) if search.finer else [])
     return [value for value in more if value not in curve]
 
@@ -311,9 +337,11 @@ def halfway(search: Search, best: Best) -> list[Value]:
     return [mean for mean, side in means if min(best.value, side) < mean < max(best.value, side)]
 
 
-def place_of(search: Search, curve: Curve, original: float | None, floor: float | None) -> str:
+def place_of(
+    search: Search, curve: Curve, original: float | None, floor: float | None, lost: Mapping[Value, float]
+) -> str:
     """Return where the best value stands once its search has ended: inside, on an edge, or no better than nothing."""
-    best = best_of(search, curve, original, floor)
+    best = best_of(search, curve, original, floor, lost)
     if not best.harmful and not ((best.lowest or best.highest) and argmax(curve) == best.value):
         return INTERIOR
     return NOTHING if best.lowest and best.idle else EDGE

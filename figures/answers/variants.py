@@ -30,19 +30,24 @@ def minmax_gains(table: Table) -> Table:
 
 
 def gains_by_variant(records: Records) -> list[str]:
-    """Return a sentence for each forget set: the gain of each variant, from its lowest to its highest seed.
+    """Return sentences for each forget set: the gain of each variant, from its lowest to its highest seed.
 
-    A variant that was run at several cutoffs of the mask is said at the cutoff that all variants have.
+    The variants are compared at the cutoff of the mask that all of them have. Where a variant was run at several
+    cutoffs, a second sentence says the gain at each.
     """
     table = variant_runs(records)[1]
     if table.empty:
         return []
     gains = minmax_gains(table)
-    presets = gains.groupby("mask_fraction")["preset"].nunique()
-    gains = gains[gains["mask_fraction"] == presets.idxmax()] if len(presets) else gains
     said = []
     for forget_set in (name for name in SETS if name in set(gains["difficulty"])):
         rows = gains[gains["difficulty"] == forget_set]
-        told = [f"{by_seed(one)} {PRESETS[preset]}" for preset, one in rows.groupby("preset")["value"]]
+        cutoffs = rows.groupby("mask_fraction")["preset"].nunique()
+        same = rows[rows["mask_fraction"] == cutoffs.idxmax()]
+        told = [f"{by_seed(one)} {PRESETS[preset]}" for preset, one in same.groupby("preset")["value"]]
         said.append(f"On {SETS[forget_set]}, Sharp MinMax gains over plain ASAM, in ToW: {listed(told)}.")
+        for preset, several in rows.groupby("preset"):
+            told = [f"{by_seed(one)} at {cutoff:g}" for cutoff, one in several.groupby("mask_fraction")["value"]]
+            if len(told) > 1:
+                said.append(f"By the cutoff of the mask, {PRESETS[preset]}: {listed(told)}.")
     return said

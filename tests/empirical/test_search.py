@@ -47,15 +47,20 @@ TWO_RATES = Search(values=(0.01, 0.02), seed=5, finer=True)
 
 
 def rounds_of(
-    search: Search, tow: Callable[[float], float | None], *, untouched: float = 0.0, floor: float = 0.0
-) -> str:
-    """Run a search against a curve that is known, and return the values in the order of its rounds, and its end."""
+    search: Search, tow: Callable[[float], float | None], *, untouched: float = 0.0, floor: float = 0.0,
+    lost: float = 0.0,
+) -> str:  # fmt: skip
+    """Run a search against a curve that is known, and return the values in the order of its rounds, and its end.
+
+    `untouched` is ToW of the original model, `lost` what every value costs in accuracy.
+    """
     curve: dict[Value, float | None] = {}
     rounds = []
-    while wanted := next_values(search, curve, untouched, floor):
+    while wanted := next_values(search, curve, untouched, floor, dict.fromkeys(curve, lost)):
         rounds.append(" ".join(f"{value:g}" for value in wanted))
         curve |= {value: tow(value) for value in wanted}
-    return f"{' | '.join(rounds)} -> {argmax(curve):g} {place_of(search, curve, untouched, floor)}"
+    place = place_of(search, curve, untouched, floor, dict.fromkeys(curve, lost))
+    return f"{' | '.join(rounds)} -> {argmax(curve):g} {place}"
 
 
 def peak(at: float) -> Callable[[float], float]:
@@ -96,6 +101,8 @@ IDLE = {"untouched": 0.9, "floor": 0.02}  # what doing nothing scores, and by ho
     # A lowest value that is no better than doing nothing ends the search.
     (TWO, peak(0.1), {"untouched": 0.5, "floor": 0.05}, f"1 2 -> 1 {NOTHING}"),
     (TWO, peak(0.1), {"untouched": 0.9, "floor": 0.05}, f"1 2 | 0.5 | 0.25 -> 0.25 {NOTHING}"),
+    # But one that destroys as much as it forgets has the same ToW: it does not count as doing nothing.
+    (TWO, peak(0.3), {"untouched": 0.6, "floor": 0.05, "lost": 0.1}, "1 2 | 0.5 | 0.25 | 0.125 -> 0.25 interior"),
     # A winner that is worse than doing nothing, by more than the noise, sends the search to smaller values.
     (THREE, collapse, {}, "1 2 4 -> 2 interior"),  # as far as nobody knows what doing nothing gives
     (THREE, collapse, IDLE, "1 2 4 | 0.5 | 0.25 -> 0.5 interior"),
@@ -212,13 +219,15 @@ def study(small: Small) -> Recipe:
 
 
 def fill(
-    study: Recipe, store: Store, tow: Mapping[Any, Callable[[float], float | None]], *, rounds: int = 20
-) -> list[int]:
+    study: Recipe, store: Store, tow: Mapping[Any, Callable[[float], float | None]], *, rounds: int = 20,
+    **more: float,
+) -> list[int]:  # fmt: skip
     """Save what a choice asks for, as if it had been run, and return how many runs each round asked for.
 
     Args:
         study: the study; store: where to; rounds: most of them.
         tow: curve of each pretraining rule, or of each seed.
+        more: further numbers of every run.
     """
     counts = []
     for _ in range(rounds):
@@ -230,7 +239,7 @@ def fill(
             curve = tow.get(cell.seed) or tow[cell.pretrain]
             numbers = {"tow": 0.98 - cell.unlearn_seed / 1000 if kind == FLOOR else curve(cell.lr)}
             status = "diverged" if numbers["tow"] is None else "ok"
-            save_finished(store, cell, kind, status=status, **numbers, original_tow=0.3 + cell.seed / 100)
+            save_finished(store, cell, kind, status=status, **numbers, **more, original_tow=0.3 + cell.seed / 100)
     return counts
 
 
@@ -252,6 +261,17 @@ def test_every_pretraining_rule_has_a_choice_of_its_own_and_only_what_needs_it_r
         pytest.approx(0.35),
     )
     assert {cell.pretrain: cell.lr for cell in study.resolve(Finished([store]), CPU).runs}["sgd"] == 0.04
+
+
+@pytest.mark.parametrize(("retain_accuracy", "found"), [(0.89, (0.01, NOTHING)), (0.7, (0.005, INTERIOR))])
+def test_a_lowest_rate_with_the_originals_tow_ends_the_search_unless_it_lost_retained_images(
+    study: Recipe, store: Store, retain_accuracy: float, found: tuple[float, str]
+) -> None:
+    part = replace(study, search=replace(TWO_RATES, finer=False), blocks=({**study.blocks[0], "pretrain": "sgd"},))
+    curve = {0.02: 0.2, 0.01: 0.35, 0.005: 0.9, 0.0025: 0.6}  # 0.35: of the original model
+    fill(part, store, {"sgd": curve.__getitem__}, original_retain_accuracy=0.9, retain_accuracy=retain_accuracy)
+    one = decided(part, store)["sgd"]
+    assert (one.value, one.place) == found
 
 
 def test_of_several_seeds_the_mean_chooses_once_all_of_them_have_run(study: Recipe, store: Store) -> None:

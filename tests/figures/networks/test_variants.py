@@ -37,10 +37,16 @@ def test_each_cutoff_is_compared_with_plain_asam_of_its_own_variant_and_seed(var
     assert all(found[key] == pytest.approx(values) for key, values in GAINS.items())
 
 
-def test_the_sentence_is_at_the_cutoff_that_all_variants_have(variants: Records, records_of: Of) -> None:
-    (said,) = gains_by_variant(variants)
+def test_variants_are_compared_at_the_cutoff_that_all_have_and_another_sentence_has_each_cutoff(
+    variants: Records, records_of: Of
+) -> None:
+    said, by_cutoff = gains_by_variant(variants)
     assert said.startswith("On random images")
     assert "-0.150 [-0.200 to -0.100 by seed] as corrected and +0.200 [+0.100 to +0.300 by seed] as released" in said
+    assert by_cutoff == (
+        "By the cutoff of the mask, as corrected: +0.150 [+0.100 to +0.200 by seed] at 0.01 and "
+        "-0.150 [-0.200 to -0.100 by seed] at 0.05."
+    )
     assert gains_by_variant(records_of([])) == []
 
 
