@@ -26,7 +26,7 @@ Read = Callable[..., Records]
 
 def test_network_runs_become_one_row_each_with_their_origin(golden: Store) -> None:
     table = unlearn_table(golden.records("unlearn"))
-    assert len(table) == 54 + 12 + 12 + 12 + 6 + 32 + 48 + 16 + 6 + 4
+    assert len(table) == 54 + 12 + 12 + 12 + 6 + 32 + 48 + 16 + 6 + 4 + 4
     assert table["run_id"].is_unique
     table = table[table["model"] == "resnet8"]
     cell = table[(table["rule"] == "sam-0.1") & (table["pretrain"] == "sgd") & (table["difficulty"] == "mid")]
