@@ -45,6 +45,8 @@ def tow_by_variant(records: Records, theme: Theme) -> Drawing:
 
 
 def _display(data: Table, columns: list[str]) -> Table:
+    place = [list(PRESETS).index(preset) for preset in data["preset"]]
+    data = data.assign(place=place).sort_values(["place", "mask_fraction"], kind="stable")
     rates = [f" [{rate:g}]" if rate == rate else "" for rate in data["lr"]]
     texts = [spread_text(row, percent=True, digits=1) for row in data.to_dict("records")]
     rows = data.assign(
