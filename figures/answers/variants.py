@@ -1,4 +1,4 @@
-"""What Sharp MinMax gains over plain ASAM as corrected, by the paper's text and as released, each at its own rate."""
+"""What Sharp MinMax gains over plain ASAM as corrected and as released (by SGD and by AdamW), each at its own rate."""
 
 from figures.answers.found import SETS, by_seed, listed
 from figures.tables.records import Records
@@ -7,7 +7,7 @@ from repro.records.record import Record
 from repro.statistics.effects import Table
 
 MINMAX, PLAIN = "minmax-asam-1.0", "asam-1.0"
-PRESETS = {"correct": "as corrected", "official-paper": "by the paper's text", "official-release": "as released"}
+PRESETS = {"correct": "as corrected", "official-paper": "as released but with SGD", "official-release": "as released"}
 VARIANT = ["difficulty", "preset", "mask_fraction"]
 SHOWN = ("preset", "switches", "optimizer", "mask_fraction")  # by which variants differ
 

@@ -1,4 +1,4 @@
-"""Sharp MinMax and NegGrad as corrected, by the paper's text and as released (tab-variants)."""
+"""Sharp MinMax and NegGrad as corrected and as released, by SGD and by AdamW (tab-variants)."""
 
 import pandas as pd
 
@@ -18,7 +18,7 @@ NOTHING, GAIN = "do nothing", "Sharp MinMax minus ASAM"
 CAPTION = (
     "Does the result for Sharp MinMax depend on how it is computed? ToW in percent, mean ± standard deviation over "
     "training seeds (number of seeds); in brackets the learning rate chosen for that variant, rule and forget set. As "
-    "corrected: our reading of the method. By the paper's text and as released: with the deviations of the released "
+    "corrected: our reading of the method. As released, by AdamW or by SGD: with the deviations of the released "
     "code (docs/differences.md), without those that would change the original or the retrained model, so that a row "
     "differs from another in the unlearning alone. NegGrad has no mask. Last column: pairs of one seed. "
 )
