@@ -256,7 +256,8 @@ def lost_by(table: Table) -> dict[Value, float]:
             if (before := _mean(records, f"original_{part}")) is not None
             and (after := _mean(records, part)) is not None
         ]
-        found |= {value: max(losses)} if losses else {}
+        if losses:
+            found[value] = max(losses)
     return found
 
 

@@ -121,9 +121,9 @@ RUN_METRICS = [
 
 
 def save_sweeps(store: Store) -> None:
-    """Save sweeps of alpha, mask cutoff and rate, with ToW by the swept value, a variant, and three forget sets.
+    """Save sweeps of alpha, mask cutoff and rate, with ToW by the swept value, and three draws of the forget set.
 
-    And cells without augmentation, of a study that extends the golden one.
+    And a variant of Sharp MinMax, and cells without augmentation, of a study that extends the golden one.
     """
     for rule, value, seed in itertools.product(("sgd", "sam-0.1"), (0.3, 0.6, 0.8), range(2)):
         tow = value if rule == "sgd" else value + 0.25
