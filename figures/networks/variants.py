@@ -7,7 +7,7 @@ from figures.answers.variants import MINMAX, PLAIN, PRESETS, VARIANT, minmax_gai
 from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.style import Theme
-from figures.tables.names import in_order, rule_label
+from figures.tables.names import rule_label
 from figures.tables.records import Records
 from figures.tables.runs import in_table, run_caption
 from figures.tables.texts import spread_text
@@ -56,4 +56,4 @@ def _display(data: Table, columns: list[str]) -> Table:
     )
     keys = {"difficulty": "forget set", "preset": "variant", "mask_fraction": "mask"}
     labels = {name: name if name in (NOTHING, GAIN) else rule_label(name) for name in columns}
-    return marks.table(in_order(rows, ["difficulty"]), keys, labels, by="rule")
+    return marks.table(rows, keys, labels, by="rule")

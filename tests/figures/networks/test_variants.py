@@ -60,3 +60,15 @@ def test_the_table_has_a_line_for_each_variant_and_cutoff_with_its_rate(variants
     assert lines.loc[("as corrected", "0.01"), GAIN] == "15.0 ± 7.1 (2)"
     assert lines.loc[("as released", "0.05"), GAIN] == "20.0 ± 14.1 (2)"
     assert tow_by_variant(records_of([]), Theme()).missing
+
+
+def test_cutoffs_stand_in_order_where_another_forget_set_has_only_the_largest(
+    variants: Records, run: Run, records_of: Of
+) -> None:
+    shared = {"preset": "correct", "seed": 0, "difficulty": "high", "pretrain": "sgd", "number": {"tow": 0.5}}
+    high = [run(**shared, rule="asam-1.0"), run(**shared, rule="minmax-asam-1.0", mask_fraction=0.05)]
+    drawn = tow_by_variant(records_of([*high, *variants.all]), Theme()).display
+    assert drawn is not None
+    assert list(zip(drawn["forget set"], drawn["mask"], strict=True)) == [
+        ("high", "0.05"), ("random", "0.01"), ("random", "0.05"), ("random", "0.05")
+    ]  # fmt: skip
