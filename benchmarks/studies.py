@@ -44,7 +44,6 @@ QUESTIONS = {
     "cifar10-resnet18": "Does it hold in a ResNet-18?",
     "cifar10-variants": "Does the released code of Sharp MinMax change the answer on random forget sets?",
     "cifar10-variants-high": "Does the released code of Sharp MinMax change the answer on the hardest images?",
-    "cifar10-variants-high-more": "The same with SGD, and with smaller cutoffs of the mask?",
     "claims": "Do the theorems hold inside their own assumptions?",
     "digits": "The same question on scanned digits, in minutes.",
     "klom": "How far apart are 100 unlearned and 100 retrained models, image by image?",

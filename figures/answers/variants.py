@@ -49,5 +49,5 @@ def gains_by_variant(records: Records) -> list[str]:
         for preset, several in rows.groupby("preset"):
             told = [f"{by_seed(one)} at {cutoff:g}" for cutoff, one in several.groupby("mask_fraction")["value"]]
             if len(told) > 1:
-                said.append(f"By the cutoff of the mask, {PRESETS[preset]}: {listed(told)}.")
+                said.append(f"On {SETS[forget_set]}, by the cutoff of the mask, {PRESETS[preset]}: {listed(told)}.")
     return said

@@ -25,7 +25,7 @@ CAPTION = (
 
 
 @figure("tab-variants", place=375, shows="Sharp MinMax and NegGrad as corrected and as released",
-        studies=("cifar10-variants", "cifar10-variants-high", "cifar10-variants-high-more"), claims=("2",))  # fmt: skip
+        studies=("cifar10-variants", "cifar10-variants-high"), claims=("2",))  # fmt: skip
 def tow_by_variant(records: Records, theme: Theme) -> Drawing:
     """Write ToW of NegGrad and Sharp MinMax for each variant and cutoff of the mask, and what the mask gains."""
     runs, table = variant_runs(records)

@@ -11,7 +11,13 @@ import pytest
 from figures.answers import wishes
 from figures.answers.answers import CLAIMS, Answered, assess, tally, tow_steps, twice_trained
 from figures.answers.found import NOT_RUN, Template, found
-from figures.answers.networks import collapse_alpha, sam_pretrains_better, sam_unlearns_better, sgd_collapses_first
+from figures.answers.networks import (
+    best_cutoff,
+    collapse_alpha,
+    sam_pretrains_better,
+    sam_unlearns_better,
+    sgd_collapses_first,
+)
 from figures.answers.rates import gains_by_choosing_seed, rates_chosen_again
 from figures.answers.runs import rule_effects, run_table
 from figures.tables.records import Given, Records, Studies
@@ -63,16 +69,22 @@ def test_each_forget_set_is_judged_and_said_by_itself(study: Callable[..., list[
     assert all(part in text for text, parts in texts.items() for part in parts)
 
 
-def test_random_forget_sets_are_a_part_where_they_were_run_and_named_where_not(
-    study: Callable[..., list[Record]], tmp_path: Path
-) -> None:
+@pytest.fixture
+def put(tmp_path: Path) -> Callable[[str, list[Record]], Studies]:
+    """Return a function that adds a study of some runs to a store and returns what the store holds."""
     store = Store(tmp_path)
 
-    def put(name: str, found: list[Record]) -> Studies:
+    def added(name: str, found: list[Record]) -> Studies:
         runs = [store.save("unlearn", one.config, result=one.result) for one in found]
         store.lists.put(name, RunList(tuple(one.run_id for one in runs)))
         return studies_in(store)
 
+    return added
+
+
+def test_random_forget_sets_are_a_part_where_they_were_run_and_named_where_not(
+    study: Callable[..., list[Record]], put: Callable[[str, list[Record]], Studies]
+) -> None:
     def lacking(studies: Studies) -> list[str]:
         return [line for line in sam_unlearns_better(studies).beyond if "Random" in line]
 
@@ -89,6 +101,32 @@ def test_random_forget_sets_are_a_part_where_they_were_run_and_named_where_not(
     whole = put("cifar10-random-asam", study({"random": -0.04}, pretrain="asam-1.0"))
     assert [one.settings for one in sam_unlearns_better(whole).effects] == [1, 2]
     assert not lacking(whole)
+
+
+def test_the_best_cutoff_stands_beside_asam_of_its_own_study(
+    study: Callable[..., list[Record]], run: Run, put: Callable[[str, list[Record]], Studies]
+) -> None:
+    """Each study chose its own rates, and the released variant is another method."""
+
+    def masked(preset: str, tows: dict[float, float]) -> list[Record]:
+        number = accuracies("original_", 0) | accuracies("retrained_", 0) | SECONDS
+        return [run(rule="minmax-asam-1.0", difficulty="high", seed=0, pretrain="sgd", preset=preset,
+                    mask_fraction=cutoff, number=number | {"tow": tow}) for cutoff, tow in tows.items()]  # fmt: skip
+
+    put("cifar10", study({"high": 0.05}))
+    one = put("cifar10-mask", masked("correct", {0.05: 0.7, 0.3: 0.6}))
+    assert best_cutoff(one)[1:] == [
+        "The best cutoff tried, 0.05, reaches 0.700 ToW on the hardest images; ASAM reaches 0.850.",
+        "No smaller cutoff was tried on them; it may do better.",
+    ]
+    variants = [*masked("correct", {0.01: 0.72, 0.025: 0.75}), *masked("official-release", {0.01: 0.8})]
+    both = put("cifar10-variants-high", [*study({"high": 0.01}, preset="correct"), *variants])
+    assert best_cutoff(both)[1:] == [
+        "The best cutoff tried, 0.025, reaches 0.750 ToW on the hardest images; ASAM reaches 0.810."
+    ]
+    said = wishes.cutoffs(both)
+    assert "cutoff: 0.05 gives 0.700 and 0.3 gives 0.600. In another study" in said
+    assert "0.01 gives 0.720 and 0.025 gives 0.750." in said
 
 
 def test_pretraining_is_judged_on_random_sets_only_after_both_rules(

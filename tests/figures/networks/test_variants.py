@@ -44,7 +44,7 @@ def test_variants_are_compared_at_the_cutoff_that_all_have_and_another_sentence_
     assert said.startswith("On random images")
     assert "-0.150 [-0.200 to -0.100 by seed] as corrected and +0.200 [+0.100 to +0.300 by seed] as released" in said
     assert by_cutoff == (
-        "By the cutoff of the mask, as corrected: +0.150 [+0.100 to +0.200 by seed] at 0.01 and "
+        "On random images, by the cutoff of the mask, as corrected: +0.150 [+0.100 to +0.200 by seed] at 0.01 and "
         "-0.150 [-0.200 to -0.100 by seed] at 0.05."
     )
     assert gains_by_variant(records_of([])) == []
