@@ -172,15 +172,16 @@ def cutoffs_tried(studies: Studies) -> list[Table]:
 
 def best_cutoff(studies: Studies) -> list[str]:
     """Return sentences on the mask's cutoff: ToW at the best one tried, and whether that is the smallest or largest."""
-    if not (tables := cutoffs_tried(studies)):
+    tried = [row for table in cutoffs_tried(studies) for row in table.to_dict("records")]
+    if not tried:
         return []
-    tried = pd.concat(tables, ignore_index=True)
-    best, tow, plain = tried.loc[tried["tow"].idxmax(), ["mask_fraction", "tow", "plain"]]
-    end = {tried["mask_fraction"].min(): "smaller", tried["mask_fraction"].max(): "larger"}
+    best = max(tried, key=lambda row: row["tow"])
+    cutoff, cutoffs = best["mask_fraction"], [row["mask_fraction"] for row in tried]
     said = ["Sharp MinMax marks a share of the weights for forgetting: its mask cutoff.",
-            f"The best cutoff tried, {best:g}, reaches {tow:.3f} ToW on the hardest images; ASAM reaches "
-            f"{plain:.3f}."]  # fmt: skip
-    return said + ([f"No {end[best]} cutoff was tried on them; it may do better."] if best in end else [])
+            f"The best cutoff tried, {cutoff:g}, reaches {best['tow']:.3f} ToW on the hardest images; ASAM reaches "
+            f"{best['plain']:.3f}."]  # fmt: skip
+    end = {min(cutoffs): "smaller", max(cutoffs): "larger"}
+    return said + ([f"No {end[cutoff]} cutoff was tried on them; it may do better."] if cutoff in end else [])
 
 
 def sgd_forgets_more_with_lower_tow(studies: Studies) -> Found:

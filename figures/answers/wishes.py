@@ -88,8 +88,8 @@ def cutoffs(studies: Studies) -> str:
     if not told:
         return NOT_RUN
     again = "".join(f" In another study, with rates chosen anew, {one}." for one in told[1:])
-    return (f"ToW on the hardest images by cutoff: {told[0]}.{again} The other polarity was run on scanned digits, and as "
-            "a part of the released code (tab-variants).")  # fmt: skip
+    other = "The other polarity was run on scanned digits, and as a part of the released code (tab-variants)."
+    return f"ToW on the hardest images by cutoff: {told[0]}.{again} {other}"
 
 
 def retain_only(studies: Studies) -> str:
