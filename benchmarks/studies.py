@@ -294,11 +294,12 @@ def minmax(evidence: Evidence) -> dict[str, str]:
                  for some in (small, evidence.runs("cifar10-mask", mask_fraction=usual))]  # fmt: skip
     apart = max(abs(value - originals[1][seed]) for seed, value in originals[0].items())
     said = f"""
-    Sharp MinMax loses the retained images while it forgets, not afterwards. In a single quarter of the epoch, retain
-    accuracy falls by {steepest.min():.2f} to {steepest.max():.2f}, and it does not recover. Where forget accuracy is
-    halfway to that of the retrained model, Sharp MinMax has a retain accuracy of {ours:.3f}, NegGrad by SGD {sgd:.3f}
-    and by ASAM {asam:.3f}. At the end, forget accuracy is {forget["end"].mean():.2f}, below the {target:.2f} of the
-    retrained models: it also forgets too much. Its mean ToW is highest at {tow.mean().idxmax()} of the epoch, and only
+    Sharp MinMax loses the retained images while it forgets, not afterwards. Each seed loses
+    {steepest.min():.2f} to {steepest.max():.2f} of retain accuracy in its worst quarter of the epoch, and does not
+    recover. Where forget accuracy is halfway to that of the retrained model, Sharp MinMax has a retain accuracy
+    of {ours:.3f}, NegGrad by SGD {sgd:.3f} and by ASAM {asam:.3f}. At the end, forget accuracy
+    is {forget["end"].mean():.2f}, below the {target:.2f} of the retrained
+    models: it also forgets too much. Its mean ToW is highest at {tow.mean().idxmax()} of the epoch, and only
     {tow.mean().max():.2f} there; stopping early would not help much. A smaller mask helps. With {percent(smallest)} of
     the weights on the forget side in place of {percent(usual)}, and a rate chosen for that, it ends with a retain
     accuracy of {np.mean([run.result["retain_accuracy"] for run in small]):.3f} in place of {retain["end"].mean():.3f}

@@ -113,11 +113,12 @@ def twice_trained(studies: Studies) -> str:
     if not twice:
         return ""
     return (
-        f"{twice} of {len(weights)} original and retrained models of the CIFAR-10 studies have two sets of weights. "
-        "They were trained twice, on two machines or by two states of the code. NegGrad after SGD on the hardest "
-        "images and the search for NegGrad's rates use one set, everything else uses the other. No pair of runs mixes "
-        "the two, and no noise floor is pooled across them. A sweep over alpha that mixes both has no vote. The sweep "
-        "over the mask's cutoff mixes them too."
+        f"{twice} of {len(weights)} original and retrained models behind the answers on CIFAR-10 have two sets of "
+        "weights. They were trained twice, on two machines or by two states of the code. NegGrad after SGD on the "
+        "hardest images and the search for NegGrad's rates use one set, everything else uses the other. No pair of "
+        "runs that judges a claim mixes the two, and no noise floor is pooled across them. A sweep over alpha that "
+        "mixes both has no vote. The sweep over the mask's cutoff mixes them too. [The studies](docs/studies.md) lists "
+        "all such models, also those of the runs that choose rates, and the settings that stand on both."
     )
 
 

@@ -204,9 +204,11 @@ def how_sure(said: Sequence[Effect], lacking: Mapping[str, Missing], say: Templa
     if not decided:
         wants = [f"{say.brief.get(part, part)} needs {wanted(one)}" for part, one in lacking.items()]
         return f"not known, {wants[0] if wants else 'too few seeds'}"
-    settings, seeds = (min(getattr(one, name) for one in decided) for name in ("settings", "seeds"))
-    grade = "moderate" if settings >= MODERATE else "low"
-    return f"{grade}, {count(settings, 'setting')} of at least {count(seeds, 'seed')}"
+    settings = sorted({one.settings for one in decided})
+    grade = "moderate" if settings[0] >= MODERATE else "low"
+    told = f"{settings[0]} to " if len(settings) > 1 else ""
+    seeds = min(one.seeds for one in decided)
+    return f"{grade}, {told}{count(settings[-1], 'setting')} of at least {count(seeds, 'seed')}"
 
 
 def wanted(missing: Missing) -> str:
@@ -219,8 +221,15 @@ def wanted(missing: Missing) -> str:
 
 
 def _against(answer: Answer, say: Template) -> list[str]:
-    """Return sentences on open parts with settings that decide alone, parts without a vote, and missing seeds."""
+    """Return sentences on parts that two settings decide, open ones with settings that decide alone, and what lacks."""
     lines = []
+    two = [say.name(part) for part, pooled in answer.parts.items() if answer.words[part] != OPEN
+           and bracket(pooled, margin=say.margin, sign=say.sign) != pooled.interval()]  # fmt: skip
+    if two:
+        lines.append(
+            f"{say.place.format(part=listed(two))}, both settings say so by their own seeds, and the brackets span "
+            "their two intervals. The pooled interval of two settings is too wide to decide anything."
+        )
     for part, pooled in answer.parts.items():
         low, high = pooled.setting_intervals()
         rows = zip(pooled.settings.names, pooled.settings.values, low * high > 0, strict=True)

@@ -19,7 +19,7 @@ from figures.answers.answers import (
     twice_trained,
 )
 from figures.answers.found import signed
-from figures.answers.networks import best_cutoff
+from figures.answers.networks import at_equal_gradients, best_cutoff
 from figures.answers.strip import effect_strip
 from figures.answers.theory import CLAIMS as THEORY_CLAIMS
 from figures.answers.wishes import WISHES
@@ -40,11 +40,11 @@ TOW = "ToW (tug of war) is 1 for a model as accurate as one retrained without th
 SURE = (
     "Above 0 supports the paper. A setting is a method after a pretraining rule; in the theory, a set of parameters. "
     "How sure: *moderate* is three settings or more, *low* fewer; in the theory, *high* is every setting. Brackets are "
-    "95 % intervals, uncorrected for three forget sets."
+    "95 % intervals, not corrected for there being several forget sets."
 )
 LIMITS = (
-    "**Not known:** large networks, other data: this is one small network, CIFAR-10, few seeds. {rates}{cutoff}**What "
-    "would tell:** more settings, and the paper's models."
+    "**Not known:** large networks, other data: this is one small network, CIFAR-10, few seeds. {beside}**What would "
+    "tell:** more settings, and the paper's models."
 )
 FOREST = (
     "From, to: the 95 % interval. Predicted: where a further setting would lie. I2: the part of the settings' scatter "
@@ -53,6 +53,8 @@ FOREST = (
 METHOD = """\
 - **An effect** is the difference of two runs that share seed, forget set, original and retrained model. Seeds are
   averaged first, within a setting: a method and a pretraining rule. Then settings are averaged, for each forget set.
+  Pretraining rules have different originals. So claim 1b compares two means over seeds, and a setting is a rule of
+  unlearning.
 - **yes**: the 95 % interval lies on the claimed side. **the opposite**: it lies on the other side. **no difference**:
   the 90 % interval lies within 0.01 ToW of zero, a margin fixed before any interval was seen. **open**: none of these.
 - **only where**: some forget set or measure says yes, and another does not. Two settings do not tell how far settings
@@ -153,10 +155,11 @@ def summary(studies: Studies, page: Path) -> list[str]:
 def limits_text(studies: Studies) -> str:
     """Return what these studies cannot tell, and what would tell it."""
     loss = rate_steps(studies)
-    rates = "" if loss is None else (
-        f"Learning rates were chosen on one seed; one grid step off, ToW falls by {loss[0]:.2f} to {loss[1]:.2f}. "
-    )  # fmt: skip
-    return LIMITS.format(rates=rates, cutoff="".join(f"{said} " for said in best_cutoff(studies)))
+    rates = [] if loss is None else [
+        f"Learning rates were chosen on one seed; one grid step off, ToW falls by {loss[0]:.2f} to {loss[1]:.2f}."
+    ]  # fmt: skip
+    beside = [*rates, *at_equal_gradients(studies), *best_cutoff(studies)]
+    return LIMITS.format(beside="".join(f"{said} " for said in beside))
 
 
 def wish_rows(studies: Studies) -> list[dict[str, str]]:

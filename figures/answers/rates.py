@@ -1,10 +1,10 @@
-"""What SAM gains on SGD if the rates are chosen again: at each seed's own best, and chosen on one seed for others."""
+"""What SAM gains on SGD if the rates are chosen again, and if SGD takes as many gradients as SAM."""
 
 import pandas as pd
 
 from figures.answers.found import SETS, by_seed
 from figures.answers.runs import SAM
-from repro.statistics.effects import Table
+from repro.statistics.effects import Table, combine_seeds, paired_effects, pool
 
 EFFECT = ["setting", "forget_set"]
 
@@ -49,3 +49,28 @@ def gains_by_choosing_seed(runs: Table) -> Table:
             found.append({"setting": setting, "forget_set": forget_set, "seed": seed, "own": gains[seed],
                           "gain": gains.drop(seed).mean(), **best})  # fmt: skip
     return pd.DataFrame(found)
+
+
+def equal_gradients(runs: Table, longer: Table) -> list[str]:
+    """Return a sentence for each setting and forget set: what ASAM gains on SGD with as many gradients.
+
+    Args:
+        runs, longer: rows of `figures.answers.runs.run_table`; in `longer`, SGD has twice the epochs of ASAM in `runs`,
+            on the same models.
+    """
+    if longer.empty:
+        return []
+    said = []
+    for (setting, forget_set), rows in longer[longer["rule"] == "sgd"].groupby(EFFECT):
+        asam = runs[(runs["rule"] == "asam-1.0") & (runs["setting"] == setting) & (runs["forget_set"] == forget_set)]
+        twice = rows[rows["epochs"] == 2 * asam["epochs"].max()]
+        settings = combine_seeds(paired_effects(pd.concat([asam, twice]), "tow"))
+        if not settings.names:
+            continue
+        effect = pool(settings)
+        low, high = effect.interval()
+        said.append(
+            f"SGD with as many gradients as ASAM (twice the epochs), {setting} on {SETS[forget_set]}: ASAM gains "
+            f"{effect.value:+.3f} ToW [{low:+.3f}, {high:+.3f}]."
+        )
+    return said

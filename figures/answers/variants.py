@@ -9,6 +9,10 @@ from repro.statistics.effects import Table
 MINMAX, PLAIN = "minmax-asam-1.0", "asam-1.0"
 PRESETS = {"correct": "as corrected", "official-paper": "as released but with SGD", "official-release": "as released"}
 VARIANT = ["difficulty", "preset", "mask_fraction"]
+MEANING = (
+    "As corrected: what the paper's text says. As released: what its code does, with AdamW; as released but with SGD: "
+    "the same with the optimizer of the text. Each variant and rule has its own learning rate."
+)
 SHOWN = ("preset", "switches", "optimizer", "mask_fraction")  # by which variants differ
 
 
@@ -32,8 +36,8 @@ def minmax_gains(table: Table) -> Table:
 def gains_by_variant(records: Records) -> list[str]:
     """Return sentences for each forget set: the gain of each variant, from its lowest to its highest seed.
 
-    The variants are compared at the cutoff of the mask that all of them have. Where a variant was run at several
-    cutoffs, a second sentence says the gain at each.
+    The first sentence says what the variants are. They are compared at the cutoff of the mask that all of them have.
+    Where a variant was run at several cutoffs, a further sentence says the gain at each.
     """
     table = variant_runs(records)[1]
     if table.empty:
@@ -45,9 +49,9 @@ def gains_by_variant(records: Records) -> list[str]:
         cutoffs = rows.groupby("mask_fraction")["preset"].nunique()
         same = rows[rows["mask_fraction"] == cutoffs.idxmax()]
         told = [f"{by_seed(one)} {PRESETS[preset]}" for preset, one in same.groupby("preset")["value"]]
-        said.append(f"On {SETS[forget_set]}, Sharp MinMax gains over plain ASAM, in ToW: {listed(told)}.")
+        said.append(f"On {SETS[forget_set]}, ToW of Sharp MinMax minus ToW of plain ASAM: {listed(told)}.")
         for preset, several in rows.groupby("preset"):
             told = [f"{by_seed(one)} at {cutoff:g}" for cutoff, one in several.groupby("mask_fraction")["value"]]
             if len(told) > 1:
-                said.append(f"On {SETS[forget_set]}, by the cutoff of the mask, {PRESETS[preset]}: {listed(told)}.")
-    return said
+                said.append(f"On {SETS[forget_set]}, the same {PRESETS[preset]} by the mask's cutoff: {listed(told)}.")
+    return [MEANING, *said]

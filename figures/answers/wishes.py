@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 
 from figures.answers.found import Template, count, found, listed
-from figures.answers.networks import GRADED, SAM, compared, cutoffs_tried, main_runs
+from figures.answers.networks import GRADED, SAM, at_equal_gradients, compared, cutoffs_tried, main_runs
 from figures.answers.runs import rule_effects
 from figures.tables.evaluations import evaluations_of, klom_differences, resampled, ulira_differences
 from figures.tables.names import rule_label
 from figures.tables.records import Studies
 from repro.statistics.answers import OPEN, answer
-from repro.statistics.effects import FEWEST, Table, combine_seeds, paired_effects, pool, voting
+from repro.statistics.effects import FEWEST, Table, voting
 
 DONE, NOT_RUN = "done", "not run"
 FOUND_OUT = "Share found out at 1 % false alarms, unlearning minus doing nothing"
@@ -56,22 +56,7 @@ def cost(studies: Studies) -> str:
     pairs = rule_effects(runs, "log", [*SAM, "minmax-asam-1.0"])
     times = np.exp(pairs.groupby("contrast")["value"].median())
     told = listed([f"{rule_label(name).rpartition(' ')[0]} {value:.1f}" for name, value in times.items()])
-    equal = _equal_gradients(runs, main_runs(studies, "cifar10-compute"))
-    return f"Time as a multiple of SGD's: {told}. {equal}".strip()
-
-
-def _equal_gradients(runs: Table, longer: Table) -> str:
-    """Return ToW under ASAM minus ToW under SGD with twice the epochs, on the same models."""
-    if longer.empty:
-        return ""
-    asam = runs[(runs["rule"] == "asam-1.0") & runs["setting"].isin(set(longer["setting"]))]
-    twice = longer[(longer["rule"] == "sgd") & (longer["epochs"] == 2 * asam["epochs"].max())]
-    settings = combine_seeds(paired_effects(pd.concat([asam, twice]), "tow"))
-    if not settings.names:
-        return ""
-    effect = pool(settings)
-    low, high = effect.interval()
-    return f"Against SGD with as many gradients, ASAM's ToW differs by {effect.value:+.3f} [{low:+.3f}, {high:+.3f}]."
+    return " ".join([f"Time as a multiple of SGD's: {told}.", *at_equal_gradients(studies)])
 
 
 def relearning(studies: Studies) -> str:

@@ -161,6 +161,9 @@ def publish(
     publish_list(path.parent, study.name, listed)
     before = f", with {len(whole) - len(records)} that were there before" if len(whole) > len(records) else ""
     say(f"published {len(records)} runs in {path}{before}")
+    absent = listed.open + len(set(listed.runs) - {record.run_id for record in whole})
+    if absent:
+        say(f"{absent} of {len(listed.runs) + listed.open} runs are not in it, as they have no record; {study.command}")
 
 
 def tidy(

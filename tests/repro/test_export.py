@@ -364,6 +364,20 @@ def test_a_study_is_exported_and_packed_with_the_runs_that_it_found_too(
     assert set(pd.read_csv(tmp_path / "again" / "unlearn.csv")["run_id"]) == {one.run_id for one in made}
 
 
+def test_a_study_that_is_published_half_finished_says_what_it_lacks(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = store.save("unlearn", {"seed": 0}, result={"tow": 0.5})
+    store.lists.put("mine", RunList((made.run_id, "a" * 16), open=2))
+    publish("mine", store=store.root)
+    assert "3 of 4 runs" in capsys.readouterr().out
+    listed(store, "mine", made)
+    publish("mine", store=store.root)
+    (line,) = capsys.readouterr().out.splitlines()  # nothing but what was published
+    assert "mine.parquet" in line
+
+
 def test_a_study_has_a_citation(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs")
     for day in (24, 25, 23):

@@ -6,19 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from figures.answers import wishes
 from figures.answers.answers import CLAIMS, Answered, assess, tally, tow_steps, twice_trained
-from figures.answers.found import NOT_RUN, Template, found
+from figures.answers.found import NOT_RUN, Found, Template, found
 from figures.answers.networks import (
     best_cutoff,
     collapse_alpha,
     sam_pretrains_better,
     sam_unlearns_better,
     sgd_collapses_first,
+    sgd_forgets_more_with_lower_tow,
 )
-from figures.answers.rates import gains_by_choosing_seed, rates_chosen_again
+from figures.answers.rates import equal_gradients, gains_by_choosing_seed, rates_chosen_again
 from figures.answers.runs import rule_effects, run_table
 from figures.tables.records import Given, Records, Studies
 from repro.records.lists import RunList
@@ -176,6 +178,45 @@ def test_a_floor_is_of_the_retrained_models_of_one_setting(study: Callable[..., 
     both = run_table(records_of([*one, *other]))
     assert both[both["method"] == "neggrad"]["floor"].iloc[0] == pytest.approx(alone)
     assert alone > 0
+
+
+def test_sgd_at_as_many_gradients_is_compared_on_the_same_models(
+    study: Callable[..., list[Record]], records_of: Of
+) -> None:
+    """SGD of twice the epochs is .02 behind ASAM, that of three times the epochs is not asked for."""
+    once = run_table(records_of(study({"high": 0.05}, epochs=2)))
+    longer = [one for epochs, ahead in ((4, 0.03), (6, 0.3))
+              for one in study({"high": 0.0}, epochs=epochs) if one.config["rule"] == "sgd"
+              for _ in [one.result.update(tow=one.result["tow"] + ahead)]]  # fmt: skip
+    (line,) = equal_gradients(once, run_table(records_of(longer)))
+    assert [part for part in ("NegGrad after SGD", "the hardest images", "+0.020 ToW") if part not in line] == []
+    apart = [one for one in study({"high": 0.0}, epochs=4, machine=0.02) if one.config["rule"] == "sgd"]
+    assert equal_gradients(once, run_table(records_of(apart))) == [], "other models"
+    assert equal_gradients(once, run_table(records_of([]))) == []
+
+
+def test_who_keeps_a_higher_forget_accuracy_forgets_less(study: Callable[..., list[Record]], records_of: Of) -> None:
+    def judged(forget: float) -> Found:
+        runs = study({"high": 0.05})
+        for one in runs:
+            one.result["forget_accuracy"] = 0.5 + (forget + 0.1 * one.result["tow"]) * (one.config["rule"] == "sgd")
+        return sgd_forgets_more_with_lower_tow(Given(records_of(runs)))
+
+    less, more = judged(0.2), judged(-0.2)
+    assert (less.word, more.word) == (OPPOSITE, YES)
+    assert ["forgets less" in " ".join((one.short, *one.sentences)) for one in (less, more)] == [True, False]
+
+
+def test_two_settings_that_decide_by_their_own_seeds_are_said_and_how_many_settings_each_part_has() -> None:
+    one, two = effects({"high": 0.05}), effects({"mid": 0.05, "high": 0.05})
+    settings = sorted(set(two["setting"]))
+    both = pd.concat([one[one["setting"] == settings[0]],
+                      two[(two["forget_set"] == "mid") & two["setting"].isin(settings[:2])]])  # fmt: skip
+    both["value"] += np.where(both["setting"] == settings[0], 0.1, 0.0)  # far apart: pooled, two settings say nothing
+    said = found(answer(both), both, Template("on {part} +{size}", "on {part} -{size}", "ToW"))
+    assert said.sure.startswith("low, 1 to 2 settings")
+    (line,) = (line for line in said.beyond if "both settings" in line)
+    assert ("middle" in line, "hardest" in line) == (True, False)
 
 
 def test_a_run_that_diverged_counts_as_0_beside_the_models_of_its_seed(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from figures.answers.variants import gains_by_variant, minmax_gains, variant_runs
+from figures.answers.variants import PRESETS, gains_by_variant, minmax_gains, variant_runs
 from figures.drawing.style import Theme
 from figures.networks.variants import GAIN, NOTHING, tow_by_variant
 from figures.tables.records import Records
@@ -40,11 +40,12 @@ def test_each_cutoff_is_compared_with_plain_asam_of_its_own_variant_and_seed(var
 def test_variants_are_compared_at_the_cutoff_that_all_have_and_another_sentence_has_each_cutoff(
     variants: Records, records_of: Of
 ) -> None:
-    said, by_cutoff = gains_by_variant(variants)
+    meaning, said, by_cutoff = gains_by_variant(variants)
+    assert [name for name in PRESETS.values() if name.lower() not in meaning.lower()] == [], "each is explained"
     assert said.startswith("On random images")
     assert "-0.150 [-0.200 to -0.100 by seed] as corrected and +0.200 [+0.100 to +0.300 by seed] as released" in said
     assert by_cutoff == (
-        "On random images, by the cutoff of the mask, as corrected: +0.150 [+0.100 to +0.200 by seed] at 0.01 and "
+        "On random images, the same as corrected by the mask's cutoff: +0.150 [+0.100 to +0.200 by seed] at 0.01 and "
         "-0.150 [-0.200 to -0.100 by seed] at 0.05."
     )
     assert gains_by_variant(records_of([])) == []
