@@ -228,7 +228,8 @@ def _against(answer: Answer, say: Template) -> list[str]:
     if two:
         lines.append(
             f"{say.place.format(part=listed(two))}, both settings say so by their own seeds, and the brackets span "
-            "their two intervals. The pooled interval of two settings is too wide to decide anything."
+            "their two intervals. Two settings do not tell how far settings differ: their pooled interval does not "
+            "count."
         )
     for part, pooled in answer.parts.items():
         low, high = pooled.setting_intervals()
