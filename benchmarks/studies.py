@@ -100,6 +100,7 @@ def page(evidence: Evidence) -> str:
     return TEMPLATE.format(
         costs=markdown(pd.DataFrame(cost_rows(evidence))),
         card=paragraph(card(evidence.every, evidence.rates)),
+        portable=paragraph(portable(evidence)),
         **split(evidence),
         **memorization(evidence),
         **ascent(evidence),
@@ -204,6 +205,29 @@ def split(evidence: Evidence) -> dict[str, str]:
     twice.sort(key=lambda row: (row["model"], row["rule"], row["seed"]))
     return {name: markdown(pd.DataFrame(rows)) for name, rows in
             (("counts", counts), ("on_fewer", studies), ("twice", twice))}  # fmt: skip
+
+
+def portable(evidence: Evidence) -> str:
+    """Return how many portable models two kinds of processors trained, and whether their weights are the same.
+
+    A record names the processor that computed it and the seconds that its retrained and its unlearned model took. So
+    two kinds and two values mean two trainings.
+    """
+    times, kinds, sums = (defaultdict[tuple[str, str], set[Any]](set) for _ in range(3))
+    for one in evidence.every:
+        parents = (one.result.get("parents") or {}) if one.config.get("portable") else {}
+        for stage in ("retrain", "unlearn"):
+            if seconds := one.result.get(f"seconds_{stage}") if parents.get(stage) else None:
+                model = (stage, parents[stage])
+                times[model].add(seconds)
+                kinds[model].add("AVX-512" if "avx512" in one.provenance["machine"]["cpu"] else "AVX2 alone")
+                sums[model].add(parents.get(f"{stage}_checksum"))
+    twice = [model for model in times if min(len(times[model]), len(kinds[model])) > 1]
+    same = sum(len(sums[model]) == 1 for model in twice)
+    return f"""
+    Portable studies have {len(times)} retrained and unlearned models. {len(twice)} of them were trained on a processor
+    with AVX-512 and on one with AVX2 alone, and for {same} of these the checksums of the weights are the same.
+    """
 
 
 def memorization(evidence: Evidence) -> dict[str, str]:
@@ -360,6 +384,8 @@ two sets. A sweep over another setting, such as alpha, crosses the sets wherever
 The models of CIFAR-10 with two sets of weights:
 
 {twice}
+{portable}
+
 ## Would another estimate choose the same forget sets?
 
 The sets `high`, `mid` and `low` are chosen by memorization scores, which come from subset models. The scores are

@@ -9,7 +9,7 @@ import pandas as pd
 
 from figures.answers import networks, theory
 from figures.answers.found import NOT_RUN, ORDER, Claim, Found, listed
-from figures.answers.networks import MAIN, MASK, SWEEP
+from figures.answers.networks import MAIN, MASK, RANDOM, RATES, SWEEP, VARIANTS
 from figures.answers.runs import RETRAINED
 from figures.catalogue import FIGURES
 from figures.tables.records import Studies
@@ -117,8 +117,23 @@ def twice_trained(studies: Studies) -> str:
         "weights. They were trained twice, on two machines or by two states of the code. NegGrad after SGD on the "
         "hardest images and the search for NegGrad's rates use one set, everything else uses the other. No pair of "
         "runs that judges a claim mixes the two, and no noise floor is pooled across them. A sweep over alpha that "
-        "mixes both has no vote. The sweep over the mask's cutoff mixes them too. [The studies](docs/studies.md) lists "
-        "all such models, also those of the runs that choose rates, and the settings that stand on both."
+        "mixes both has no vote. The sweep over the mask's cutoff mixes them too. On the easiest and the middle images "
+        "NegGrad after SGD has been run again with the second set. On the hardest this is still to be done: it needs a "
+        "processor with AVX-512 and bf16, as computed that set. [The studies](docs/studies.md) lists all such models, "
+        "also those of the runs that choose rates, and the settings that stand on both."
+    )
+
+
+def portable_models(studies: Studies) -> str:
+    """Return a note on the studies whose models are portable, and so are others than those of the main study."""
+    named = (*RANDOM, *RATES, *VARIANTS)
+    found = [f"`{name}`" for name in named if any(run.config.get("portable") for run in studies.of(name).all)]
+    if not found:
+        return ""
+    return (
+        f"The studies {listed(found)} have original and retrained models of their own, trained portably: "
+        "the same on every processor with AVX2. Their runs are compared among themselves only. On graded forget sets "
+        "they forget the same images as `cifar10`."
     )
 
 

@@ -267,9 +267,9 @@ def signed(value: float) -> str:
     return f"{value:+z.3f}" if abs(value) < 1 else f"{value:+.3g}"
 
 
-def by_seed(values: Any, unit: str = "") -> str:
+def by_seed(values: Any, unit: str = "", *, by: str = "seed") -> str:
     """Return a mean over seeds with its lowest and highest seed, as text; `values` is a column, one value a seed."""
-    return f"{signed(values.mean())}{unit} [{signed(values.min())} to {signed(values.max())} by seed]"
+    return f"{signed(values.mean())}{unit} [{signed(values.min())} to {signed(values.max())} by {by}]"
 
 
 def listed(names: Sequence[str]) -> str:

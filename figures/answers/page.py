@@ -13,13 +13,14 @@ from figures.answers.answers import (
     Answered,
     assess,
     floor,
+    portable_models,
     rate_steps,
     tally,
     tow_steps,
     twice_trained,
 )
 from figures.answers.found import signed
-from figures.answers.networks import at_equal_gradients, best_cutoff
+from figures.answers.networks import MAIN, at_equal_gradients, best_cutoff, main_runs
 from figures.answers.strip import effect_strip
 from figures.answers.theory import CLAIMS as THEORY_CLAIMS
 from figures.answers.wishes import WISHES
@@ -44,7 +45,7 @@ SURE = (
 )
 LIMITS = (
     "**Not known:** large networks, other data: this is one small network, CIFAR-10, few seeds. {beside}**What would "
-    "tell:** more settings, and the paper's models."
+    "tell:** more settings, a hundred classes, and the paper's models and regime."
 )
 FOREST = (
     "From, to: the 95 % interval. Predicted: where a further setting would lie. I2: the part of the settings' scatter "
@@ -95,6 +96,7 @@ def answer_text(found: Sequence[Answered], studies: Studies) -> str:
 def page_text(found: Sequence[Answered], studies: Studies) -> str:
     """Return `paper_repro.md`: the answer first, then how it is judged, figures and wishes."""
     steps, rows = tow_steps(studies), figure_rows(found, studies)
+    openly = [said for said in (twice_trained(studies), portable_models(studies)) if said]
     values = {"ToW, NegGrad after SGD": "hardest images"} | {name: f"{value:.3f}" for name, value in steps.items()}
     parts = [
         f"<!-- {WRITTEN} -->",
@@ -108,7 +110,8 @@ def page_text(found: Sequence[Answered], studies: Studies) -> str:
         limits_text(studies),
         "## How it is judged",
         METHOD,
-        f"## What must be said openly\n\n{twice_trained(studies)}" if twice_trained(studies) else "",
+        "## What must be said openly" if openly else "",
+        *openly,
         "## What the reviewers asked for",
         markdown(pd.DataFrame(wish_rows(studies))),
         "## Figures and tables",
@@ -158,8 +161,22 @@ def limits_text(studies: Studies) -> str:
     rates = [] if loss is None else [
         f"Learning rates were chosen on one seed; one grid step off, ToW falls by {loss[0]:.2f} to {loss[1]:.2f}."
     ]  # fmt: skip
-    beside = [*rates, *at_equal_gradients(studies), *best_cutoff(studies)]
+    beside = [*regime(studies), *rates, *at_equal_gradients(studies), *best_cutoff(studies)]
     return LIMITS.format(beside="".join(f"{said} " for said in beside))
+
+
+def regime(studies: Studies) -> list[str]:
+    """Return at which alpha and after how many epochs the answers on networks were measured, and the paper's values.
+
+    The paper's values: appendix of the paper and the settings of the released code, as in recipes/paper-*.toml.
+    """
+    runs = main_runs(studies)
+    runs = runs[runs["method"] == "neggrad"] if len(runs) else runs
+    if runs.empty:
+        return []
+    alpha, epochs = (" or ".join(f"{value:g}" for value in sorted(set(runs[name]))) for name in ("alpha", "epochs"))
+    ran = f"In `{MAIN}`, NegGrad ran at alpha {alpha} for {epochs} epoch{'' if epochs == '1' else 's'} of unlearning"
+    return [f"{ran}; the paper's regime is alpha 0.99 and ten epochs."]
 
 
 def wish_rows(studies: Studies) -> list[dict[str, str]]:

@@ -1,5 +1,9 @@
 """What Sharp MinMax gains over plain ASAM as corrected and as released (by SGD and by AdamW), each at its own rate."""
 
+from collections.abc import Sequence
+
+import pandas as pd
+
 from figures.answers.found import SETS, by_seed, listed
 from figures.tables.records import Records
 from figures.tables.runs import study_table
@@ -43,15 +47,26 @@ def gains_by_variant(records: Records) -> list[str]:
     if table.empty:
         return []
     gains = minmax_gains(table)
-    said = []
+    said, compared = [], []
     for forget_set in (name for name in SETS if name in set(gains["difficulty"])):
         rows = gains[gains["difficulty"] == forget_set]
         cutoffs = rows.groupby("mask_fraction")["preset"].nunique()
         same = rows[rows["mask_fraction"] == cutoffs.idxmax()]
+        compared.append(same)
         told = [f"{by_seed(one)} {PRESETS[preset]}" for preset, one in same.groupby("preset")["value"]]
         said.append(f"On {SETS[forget_set]}, ToW of Sharp MinMax minus ToW of plain ASAM: {listed(told)}.")
         for preset, several in rows.groupby("preset"):
             told = [f"{by_seed(one)} at {cutoff:g}" for cutoff, one in several.groupby("mask_fraction")["value"]]
             if len(told) > 1:
                 said.append(f"On {SETS[forget_set]}, the same {PRESETS[preset]} by the mask's cutoff: {listed(told)}.")
-    return [MEANING, *said]
+    return [MEANING, *said, *seeds_above(compared)]
+
+
+def seeds_above(by_set: Sequence[Table]) -> list[str]:
+    """Return in how many seeds of several forget sets each variant of Sharp MinMax is above plain ASAM."""
+    if len(by_set) < 2:
+        return []
+    gains = pd.concat(by_set)
+    above = (gains["value"] > 0).groupby(gains["preset"]).agg(["sum", "size"])
+    told = listed([f"{found} of {of} {PRESETS[str(preset)]}" for preset, found, of in above.itertuples()])
+    return [f"Over these forget sets, Sharp MinMax is above plain ASAM in this many seeds: {told}."]

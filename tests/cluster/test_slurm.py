@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from empirical.portable import ENVIRONMENT
 from empirical.runs.resources import Resources
 from empirical.settings.keys import pretrain_key
 from empirical.settings.run_config import Runtime
@@ -23,9 +24,9 @@ from tests.faults.victim import SMALL
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("slurm")]  # one SLURM, whatever the number of workers
 
 
-def write_recipe(path: Path, *, epochs: int, seeds: int, choose: bool = True) -> Path:
+def write_recipe(path: Path, *, epochs: int, seeds: int, choose: bool = True, **settings: Any) -> Path:
     """Write a study of two cells a seed whose stages take `epochs`; with `choose` their rate is chosen first."""
-    defaults = {**SMALL, "pretrain_epochs": epochs, **({} if choose else {"lr": 0.02})}
+    defaults = {**SMALL, "pretrain_epochs": epochs, **({} if choose else {"lr": 0.02}), **settings}
     lines = ["[defaults]", *(f"{name} = {json.dumps(value)}" for name, value in defaults.items())]
     lines += ["[[runs]]", 'method = "neggrad"', 'rule = ["sgd", "sam-0.1"]', f"seed = {list(range(seeds))}"]
     lines += ["[search]", "values = [0.01, 0.02]", "seed = 50", "furthest = 0"] if choose else []
@@ -127,6 +128,17 @@ def test_a_job_that_reaches_its_own_time_limit_is_queued_again(slurm: Slurm, tmp
     slurm.wait(lambda jobs: not jobs, "the job never ended")
     assert "JobState=COMPLETED" in slurm.call("scontrol", "show", "job", name)  # SLURM never had to end it
     assert content(store) == alone(recipe, tmp_path / "alone")
+
+
+def test_portable_jobs_run_under_portable_kernels(slurm: Slurm, tmp_path: Path) -> None:
+    """A job is a process of its own, which has to set the environment before it imports torch."""
+    recipe = write_recipe(tmp_path / "tiny.toml", epochs=1, seeds=1, choose=False, portable=True)
+    line = ["repro", "empirical", "grid", str(recipe), "--store", str(tmp_path / "store"), "--device", "cpu"]
+    slurm.call(*line, "--executor", "slurm", "--threads", "1", "--time", "20")
+    slurm.wait(lambda jobs: not jobs, "the jobs never ended")
+    found = list(Store(tmp_path / "store").records("unlearn"))
+    assert [one.status for one in found] == ["ok"] * 2
+    assert all(one.provenance["environment"].items() >= ENVIRONMENT.items() for one in found)
 
 
 def test_a_sweep_of_the_theory_runs_as_jobs(slurm: Slurm, tmp_path: Path) -> None:

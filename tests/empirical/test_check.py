@@ -121,3 +121,11 @@ def test_a_published_study_has_the_runs_that_its_recipe_names(name: str, finishe
     assert found.open == 0
     assert set(found.runs) == set(published.runs)
     assert set(found.search) <= set(published.search), "a rate that nobody would try today may have been tried"
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_published_study_has_the_numbers_that_its_recipe_expects(name: str) -> None:
+    """So that `repro study check` tells somebody who runs it anew whether the numbers are the published ones."""
+    assert load_recipe(name).expected
+    said = CliRunner().invoke(app, ["check", name, "--published"])
+    assert said.exit_code == 0, said.output

@@ -10,16 +10,18 @@ import pandas as pd
 import pytest
 
 from figures.answers import wishes
-from figures.answers.answers import CLAIMS, Answered, assess, tally, tow_steps, twice_trained
+from figures.answers.answers import CLAIMS, Answered, assess, portable_models, tally, tow_steps, twice_trained
 from figures.answers.found import NOT_RUN, Found, Template, found
 from figures.answers.networks import (
     best_cutoff,
     collapse_alpha,
+    finer_rates,
     sam_pretrains_better,
     sam_unlearns_better,
     sgd_collapses_first,
     sgd_forgets_more_with_lower_tow,
 )
+from figures.answers.page import limits_text
 from figures.answers.rates import equal_gradients, gains_by_choosing_seed, rates_chosen_again
 from figures.answers.runs import rule_effects, run_table
 from figures.tables.records import Given, Records, Studies
@@ -27,7 +29,7 @@ from repro.records.lists import RunList
 from repro.records.record import Record
 from repro.records.store import Store
 from repro.statistics.answers import NO_DIFFERENCE, ONLY_WHERE, OPEN, OPPOSITE, YES, answer
-from tests.figures.conftest import studies_in
+from tests.figures.conftest import attack_arrays, save_network, studies_in
 from tests.repro.test_answers import effects
 
 Run = Callable[..., Record]
@@ -158,11 +160,25 @@ def test_rates_are_chosen_on_one_seed_and_read_on_the_others(run: Run, records_o
     assert dict(zip(gains["seed"], gains["own"], strict=True)) == pytest.approx({0: 0.0, 1: 0.1, 2: 0.1})
     assert gains["sgd"].tolist() == [0.01, 0.02, 0.02]
     (said,) = rates_chosen_again(table)
-    own, other = "+0.067 ToW [+0.000 to +0.100 by seed]", "+0.133 ToW [+0.100 to +0.200 by seed]"
+    own, other = "+0.067 ToW [+0.000 to +0.100 by seed]", "+0.133 ToW [+0.100 to +0.200 by choosing seed]"
     assert [part for part in ("3 seeds", "on the hardest images", own, other) if part not in said] == []
     half = run_table(records_of([one for one in found if (one.config["lr"], one.config["seed"]) != (0.01, 2)]))
     assert set(gains_by_choosing_seed(half)["seed"]) == {0, 1}, "a seed without all rates cannot choose"
     assert not rates_chosen_again(table[table["lr"] == 0.02]), "one rate is no choice"
+
+
+def test_finer_rates_are_said_after_each_pretraining_and_named_where_not_run(
+    study: Callable[..., list[Record]], put: Callable[[str, list[Record]], Studies]
+) -> None:
+    def rated(pretrain: str) -> list[Record]:
+        return [run for lr in (0.01, 0.02) for run in study({"high": 0.05}, pretrain=pretrain, lr=lr)]
+
+    assert len(finer_rates(put("cifar10", study({"high": 0.05})))) == 2
+    said, missing = finer_rates(put("cifar10-rates", rated("sgd")))
+    assert "NegGrad after SGD on the hardest images" in said
+    assert missing == "Finer rates after ASAM pretraining have not been run: recipes/cifar10-rates-asam.toml."
+    both = finer_rates(put("cifar10-rates-asam", rated("asam-1.0")))
+    assert [[after in line for after in ("after SGD", "after ASAM")] for line in both] == [[False, True], [True, False]]
 
 
 def test_runs_on_two_sets_of_weights_are_not_paired(study: Callable[..., list[Record]], records_of: Of) -> None:
@@ -323,6 +339,49 @@ def test_models_trained_twice_are_counted_and_said(study: Callable[..., list[Rec
         one.result["parents"] = {"pretrain": f"p{one.config['seed']}", "retrain": f"r{one.config['seed']}"}
     assert twice_trained(Given(records_of(once))) == ""
     assert twice_trained(Given(records_of([*once, *twice]))).startswith("6 of 6 ")
+
+
+def test_the_page_names_studies_on_portable_models_and_the_regime_of_the_main_study(
+    study: Callable[..., list[Record]], put: Callable[[str, list[Record]], Studies]
+) -> None:
+    plain = put("cifar10", study({"high": 0.05}, alpha=0.8, epochs=2))
+    assert portable_models(plain) == ""
+    assert "alpha 0.8 for 2 epochs" in limits_text(plain)
+    said = portable_models(put("cifar10-random", study({"random": 0.05}, portable=True)))
+    assert [name for name in ("`cifar10-random`", "`cifar10-rates`") if name in said] == ["`cifar10-random`"]
+
+
+def test_grades_are_compared_from_the_same_original(study: Callable[..., list[Record]], records_of: Of) -> None:
+    """After SGD the hardest images stand on an original of another machine: only ASAM tells that step."""
+
+    def graded(pretrain: str, tows: dict[str, float], machine: float = 0.0) -> list[Record]:
+        found = [one for name in tows for one in study({name: 0.0}, machine=machine * (name == "high"),
+                                                       pretrain=pretrain)]  # fmt: skip
+        for one in found:
+            one.result["tow"] = tows[one.config["difficulty"]] + WIGGLE[one.config["seed"]]
+        return found
+
+    after_sgd, after_asam = {"low": 0.9, "mid": 0.8, "high": 0.2}, {"low": 0.9, "mid": 0.8, "high": 0.7}
+    together = wishes.grades(Given(records_of(graded("sgd", after_sgd) + graded("asam-1.0", after_asam))))
+    assert "originals" not in together
+    assert "hardest images ToW falls by 0.350" in together
+    apart = wishes.grades(Given(records_of(graded("sgd", after_sgd, 0.001) + graded("asam-1.0", after_asam))))
+    assert "hardest images ToW falls by 0.100" in apart
+    assert apart.endswith(
+        "NegGrad after SGD has no part in the step from the middle to the hardest images: the two have different "
+        "originals."
+    )
+
+
+def test_maps_without_features_of_sharp_minmax_say_so(empty: Store) -> None:
+    def answered(*rules: str) -> str:
+        for rule in rules:
+            save_network(empty, 0.9, rule=rule, seed=0, difficulty="high", metrics=["features"], method="neggrad",
+                         pretrain="sgd", arrays=attack_arrays(0, 0.1))  # fmt: skip
+        return wishes.maps(Given(Records(empty.records())))
+
+    assert "Sharp MinMax" in answered("sgd", "asam-1.0")
+    assert answered("minmax-asam-1.0") == wishes.DONE
 
 
 def test_the_time_of_a_rule_is_a_multiple_of_sgds(study: Callable[..., list[Record]], records_of: Of) -> None:

@@ -51,6 +51,18 @@ def test_variants_are_compared_at_the_cutoff_that_all_have_and_another_sentence_
     assert gains_by_variant(records_of([])) == []
 
 
+def test_seeds_above_plain_asam_are_counted_by_variant_over_all_forget_sets(
+    variants: Records, run: Run, records_of: Of
+) -> None:
+    shared = {"seed": 0, "difficulty": "high", "pretrain": "sgd"}
+    high = [run(**shared, preset=preset, rule=rule, number={"tow": tow}, **cutoff)
+            for preset, gain in (("correct", 0.1), ("official-release", -0.1))
+            for rule, tow, cutoff in (("asam-1.0", 0.5, {}), ("minmax-asam-1.0", 0.5 + gain, {"mask_fraction": 0.05}))
+            ]  # fmt: skip
+    said = gains_by_variant(records_of([*variants.of("unlearn"), *high]))[-1]
+    assert "in this many seeds: 1 of 3 as corrected and 2 of 3 as released." in said
+
+
 def test_the_table_has_a_line_for_each_variant_and_cutoff_with_its_rate(variants: Records, records_of: Of) -> None:
     drawn = tow_by_variant(variants, Theme())
     assert drawn.display is not None
