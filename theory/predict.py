@@ -393,6 +393,9 @@ def outlook(config: TheoryConfig) -> dict[str, Any]:
         rows.append({"pretrain": setting.pretrain, "unlearn": setting.unlearn} | found["final"])
     sgd = config.changed(pretrain="sgd")
     active = rows[0]["active_retain_match"]
+    if active is None:
+        remedy = "take a smaller eta_scale or sigma_p, or more noise at the start"
+        raise ConfigError(f"the mean field is not finite at this setting, so it predicts nothing; {remedy}")
     strength = boundary(sgd)
     exponent = boundary_exponent(sgd) if np.isfinite(strength) else math.nan
     return {

@@ -18,6 +18,7 @@ SEARCH = "choice"
 FLOOR = "floor"
 ESTIMATE = "memorization"
 LONGEST_HOURS = 1e5
+MOST_SUBSETS = 10_000
 # Small models without augmentation fit their subset long before the original model is trained.
 LONGEST = 20
 OPTIMIZERS = ("sgd", "adam", "adamw")
@@ -135,7 +136,7 @@ class RunConfig:
     forget_class: int = setting(0, "class to forget when difficulty is class or class-part", low=0)
     forget_index: str = setting("", "id of an imported index file when difficulty is index")
     scores: str = setting("", "id of imported memorization scores; empty: estimate them")
-    subsets: int = setting(24, "number of subset models for the memorization scores", low=4)
+    subsets: int = setting(24, "number of subset models for the memorization scores", low=4, high=MOST_SUBSETS)
     subset_model: str = setting("", "architecture of the subset models; empty: `model` if a ResNet-8, else resnet8")
     subset_epochs: int = setting(0, "epochs of a subset model; 0: as many as pretraining has, at most 20", low=0)
     subset_precision: str = setting(
@@ -215,8 +216,12 @@ class RunConfig:
             raise reject("augment", self.augment, "none on signal-noise", "a shift would mix its patches")
         if self.difficulty == "index" and not self.forget_index:
             raise ConfigError("forget_index = '': must name an imported index file when difficulty = 'index'")
-        if self.portable and self.precision == "bf16":
-            raise reject("portable", True, "False with precision = 'bf16'", "processors round bf16 sums differently")
+        own = ("precision", "subset_precision") if self.subset_portable else ("precision",)
+        for field in own if self.portable else ():
+            if getattr(self, field) == "bf16":
+                raise reject("portable", True, f"False with {field} = 'bf16'", "processors round bf16 sums differently")
+        if self.batch_parts > (largest := max(self.batch_size, self.pretrain_batch_size)):
+            raise reject("batch_parts", self.batch_parts, f"in [1, {largest}]", "a part needs an image of its batch")
 
     @property
     def fidelity(self) -> Fidelity:
@@ -285,7 +290,7 @@ class MemorizationConfig:
     dataset_options: str = setting("", "settings of the data set")
     n_train: int = setting(0, "size of a stratified subset of the training images; 0: all", low=0)
     model: str = setting("resnet8-narrow", "architecture of the subset models")
-    subsets: int = setting(24, "number of subset models", low=4)
+    subsets: int = setting(24, "number of subset models", low=4, high=MOST_SUBSETS)
     fraction: float = setting(0.7, "fraction of the images in a subset", low=0, high=1, open_low=True, open_high=True)
     epochs: int = setting(10, "epochs of a subset model", low=1)
     lr: float = setting(0.1, "learning rate", low=0, open_low=True)

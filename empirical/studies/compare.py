@@ -7,7 +7,7 @@ from typing import Any
 
 from empirical.settings.run_config import RunConfig
 from repro.base.errors import ConfigError
-from repro.base.settings import build, check, reject, setting
+from repro.base.settings import build, check, choose, reject, setting
 from repro.records.identity import plain
 from repro.records.record import Record
 from repro.records.stages import known_weights, require_one_set
@@ -70,6 +70,10 @@ class Expected:
         if self.where and not isinstance(self.where, Mapping):
             raise reject("where", self.where, "a table of labels", "such as { method = 'neggrad' }")
 
+    def fits(self, labels: Mapping[str, Any]) -> bool:
+        """Return whether a run with these labels is one that the value is about."""
+        return all(labels.get(name) == value for name, value in dict(self.where).items())
+
 
 @dataclass(frozen=True)
 class CheckRow:
@@ -114,10 +118,10 @@ def check_study(
 
 
 def _check_row(expected: Expected, records: list[Record], configs: list[dict[str, Any]]) -> CheckRow:
-    def fits(labels: Mapping[str, Any]) -> bool:
-        return all(labels.get(name) == value for name, value in dict(expected.where).items())
-
-    matching = [record for record in records if fits(record.result["labels"])]
+    matching = [record for record in records if expected.fits(record.result["labels"])]
     values = [record.result[expected.metric] for record in matching if record.result.get(expected.metric) is not None]
+    if matching and (not values or not all(isinstance(value, int | float) for value in values)):
+        numbers = sorted({name for one in matching for name, value in one.result.items() if isinstance(value, float)})
+        choose("expected.metric", expected.metric, numbers)
     source = ", ".join(sorted({record.source for record in matching}))
-    return CheckRow(expected, fmean(values) if values else None, len(values), sum(map(fits, configs)), source)
+    return CheckRow(expected, fmean(values) if values else None, len(values), sum(map(expected.fits, configs)), source)

@@ -79,8 +79,8 @@ def measure_runs(
     gone = _passes_to_retrain(records, configs, store)
     if gone and not retrain:
         raise MissingDataError(
-            f"metrics = {','.join(metrics)}: weights of {len(gone)} of {len(configs)} runs are gone; training them "
-            f"again takes {sum(gone.values()):.4g} passes over the training images: add --retrain"
+            f"metrics = {','.join(metrics)}: weights of {len(gone)} models of {len(configs)} runs are gone; training "
+            f"them again takes {sum(gone.values()):.4g} passes over the training images: add --retrain"
         )
     from empirical.runs.unlearning import check_run  # with torch, which portable runs have to prepare first
     from empirical.studies.executors import run_groups

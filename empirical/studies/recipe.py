@@ -18,7 +18,7 @@ from empirical.studies.search import Search, SearchResult, follow
 from empirical.studies.study_runs import StudyRuns
 from repro.base.errors import ConfigError
 from repro.base.places import recipe_file
-from repro.base.settings import build, check, choose, named_once, reject
+from repro.base.settings import build, check, choose, named_once, nearest, reject
 from repro.study.study import read_recipe
 
 SETTINGS = [setting.name for setting in fields(RunConfig)]
@@ -73,6 +73,10 @@ class Recipe:
             raise reject("shard", self.shard, "i/n with 1 <= i <= n <= 100000, such as 1/4 for the first quarter")
         for name in self.guessed:
             choose("guessed", name, SETTINGS)
+        for place, block in enumerate(self.blocks):
+            for name, values in _axes({**self.defaults, **block}):
+                if not values:
+                    raise reject(f"block {place + 1}, {name}", [], "a value, or a list of at least one")
         counts = [math.prod(len(values) for _, values in _axes({**self.defaults, **block})) for block in self.blocks]
         if sum(counts) > MOST_RUNS:  # a millisecond each to plan
             raise reject("runs", sum(counts), f"at most {MOST_RUNS} in a recipe", "split it into several")
@@ -149,6 +153,9 @@ class Recipe:
             ConfigError: for an unknown setting or one named twice, a condition without `=`, or when no run is left.
         """
         only = named_once("where", (stated("where", one, SETTINGS, "rule=sam-0.1") for one in conditions))
+        if self.search and self.search.name in only and self.without_value():
+            name = self.search.name
+            raise reject("where", f"{name}={only[name]}", "another setting", f"[search] finds the {name} of these runs")
         part = replace(self, only=only)
         if not part.runs():
             wanted = ", ".join(f"{name}={value}" for name, value in only.items())
@@ -177,7 +184,7 @@ class Recipe:
             config = build(RunConfig, {**settings, "dataset_options": data}, where=f"{self.name}, block {place + 1}")
             if self.without:
                 config = replace(config, metrics=tuple(name for name in config.metrics if name not in self.without))
-            if all(getattr(config, name) == value for name, value in self.only.items()):
+            if all(_same(getattr(config, name), value) for name, value in self.only.items()):
                 found.append(config)
         return found
 
@@ -194,21 +201,28 @@ def load_recipe(path: str | Path) -> Recipe:
     """
     path = recipe_file(path)
     content = {"name": path.stem, **_read(path)}
-    for name in RUN_BY & content.keys():
+    for name in content.keys() - {*KEYS}:
         raise ConfigError(
-            f"recipe {path}: {name}: is no key of a recipe; a recipe lists its runs as [[runs]], --where selects some"
+            f"recipe {path}: {name}: is no key of a recipe; known: {', '.join(KEYS)}{nearest(name, KEYS)}; a recipe "
+            "lists its runs as [[runs]], --where selects some"
         )
     if "runs" in content:
         configs = content.pop("runs")
         content["blocks"] = configs if isinstance(configs, list) else [configs]
-    if (search := content.pop("search", {})) != {}:
-        content["search"] = build(Search, search, where=f"recipe {path}, search")
+    if "search" in content:
+        content["search"] = build(Search, content["search"], where=f"recipe {path}, search")
     recipe = build(Recipe, content, where=f"recipe {path}")
     if not recipe.runs():
         raise ConfigError(f"recipe {path}: runs = []: must name at least one run")
     recipe.first_trials()
+    labels = [config.tags() for config in recipe.runs()] if recipe.expected else []
     for entry in recipe.expected:
-        build(Expected, entry, where=f"recipe {path}, expected")
+        where = f"recipe {path}, expected"
+        one = build(Expected, entry, where=where)
+        for name in one.where:
+            choose(f"{where}.where", name, labels[0])
+        if not any(one.fits(labelled) for labelled in labels):
+            raise reject(f"{where}.where", dict(one.where), "of a run of this study", "`--dry-run` lists its runs")
     return recipe
 
 
@@ -218,16 +232,16 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     for before, now in (("choose", "search"), ("cells", "runs")):  # the names before 0.3
         if before in content:
             content[now] = content.pop(before)
-    name = content.pop("extends", "")
-    if not name:
+    if "extends" not in content:
         return content
+    name = content.pop("extends")
     if len(above) >= DEEPEST:
         raise ConfigError(f"recipe {path}: extends = {name!r}: a chain of more than {DEEPEST} recipes")
-    if not isinstance(name, str) or Path(name).name != name or path in above:
+    if not isinstance(name, str) or not name or Path(name).name != name or path in above:
         raise ConfigError(f"recipe {path}: extends = {name!r}: must name another recipe file in its folder")
     base = {key: value for key, value in _read(path.with_name(name), (*above, path)).items() if key in INHERITED}
     tables = {}
-    for table in ("defaults", "search"):
+    for table in {"defaults", "search"} & {*base, *content}:
         parts = (base.get(table, {}), content.get(table, {}))
         if not all(isinstance(part, Mapping) for part in parts):
             raise ConfigError(f"recipe {path}: {table}: must be a table of settings")
@@ -236,7 +250,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 DEEPEST = 16  # files in a chain of recipes
-RUN_BY = {"blocks", "only", "shard", "skip_committed", "without"}  # of a `Recipe`, never in its file
+KEYS = ("name", "title", "extends", "defaults", "runs", "search", "guessed", "expected", "keep_models")
 INHERITED = ("defaults", "runs", "search", "guessed")
 
 
@@ -250,6 +264,11 @@ def stated(option: str, text: str, names: Iterable[str], example: str) -> tuple[
     if not value:
         raise ConfigError(f"{option} = {text!r}: must be SETTING=VALUE, such as {example}")
     return choose(option, name.replace("-", "_"), names), parse_value(value)
+
+
+def _same(ours: Any, stated: Any) -> bool:
+    """Return whether two values of a setting are equal; a switch is no number."""
+    return ours == stated and isinstance(ours, bool) == isinstance(stated, bool)
 
 
 def _part(shard: str) -> tuple[Fraction, Fraction] | None:

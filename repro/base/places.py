@@ -52,7 +52,7 @@ def published_files() -> list[Path]:
 def recipe_file(path: str | Path) -> Path:
     """Return a recipe: the file of that path, else the toolkit's of that name (`digits`, `recipes/digits.toml`)."""
     path = Path(path)
-    if path.is_file() or path.parent not in (Path(), Path("recipes")):
+    if path.is_file() or not path.name or path.parent not in (Path(), Path("recipes")):
         return path
     known = bundled("recipes") / path.with_suffix(".toml").name
     return known if known.is_file() else path

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from repro.base.errors import MissingDataError
+from repro.base.settings import reject
 from repro.commands.compare import compare
 from repro.records.published import Published
 from repro.terminal.options import several
@@ -43,6 +44,8 @@ def figures(
     from figures.drawing.files import draw
 
     chosen = figure_names() if names == ["all"] else several(names)
+    if not chosen:
+        raise reject("names", ", ".join(names), "names of figures and tables, or `all`", "such as fig-tow")
     folder = store / ("figures" if style == "paper" else f"figures-{style}")
     out = out or folder
     drawn = draw(chosen, studies_in(store, several(study)), out, style=style)
@@ -69,6 +72,8 @@ def claims(
     from figures.answers.answers import assess
     from figures.tables.records import Studies
 
+    if write and (not write.name or write.is_dir()):
+        raise reject("write", str(write), "the name of a file", "such as paper_repro.md")
     found = assess(studies_in(store, several(study)))
     if json:
         emit_json([one.row() for one in found])

@@ -12,7 +12,7 @@ from repro.base.places import published_files
 from repro.base.settings import choose, reject
 from repro.records.identity import SCHEMA
 from repro.records.index import Head
-from repro.records.lists import publish_list
+from repro.records.lists import publish_list, published_lists
 from repro.records.publish import published_path, with_published, write_published
 from repro.records.published import PublishedStudy, readers
 from repro.records.record import pick
@@ -40,7 +40,7 @@ def list_runs(
         if head.schema == SCHEMA:
             heads.setdefault(head.run_id, head)
     for name, wanted in (("kind", kind), ("study", study)):
-        if wanted and heads:
+        if wanted is not None and heads:
             choose(name, wanted, sorted({getattr(head, name) for head in heads.values()}))
     rows = [_row(head) for head in heads.values() if kind in (None, head.kind) and study in (None, head.study)]
     if limit:
@@ -122,6 +122,11 @@ def verify(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None
     if store.is_file() or (store != DEFAULT_STORE and not store.is_dir()):  # of the default one nobody said that it is
         raise MissingDataError(f"store = {str(store)!r}: no such folder; name the folder of your runs")
     problems = [problem for reader in readers(Store(store)) for problem in reader.verify()]
+    for folder in dict.fromkeys(path.parent for path in published_files()):
+        try:
+            published_lists(folder)
+        except IntegrityError as error:
+            problems.append(str(error))
     emit([{"problem": problem} for problem in problems], as_json=json, empty="every file matches its hash")
     if problems:
         raise IntegrityError(f"{len(problems)} damaged; delete those folders and run them again")
@@ -150,6 +155,9 @@ def publish(
     records = Store(store).records(ids=set(listed.ids))
     if not records:
         raise MissingDataError(f"study = {name[:200]!r}: no runs in {store}; {study.command}")
+    if faults := [fault for one in records for fault in Store(store).evaluation_faults(one)]:
+        more = f", and {len(faults) - 1} more: `repro records verify`" if len(faults) > 1 else ""
+        raise IntegrityError(f"{faults[0]}{more}")
     whole = with_published(path, records, arrays=arrays)
     if zenodo:
         from repro.terminal.citation import write_citation

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from repro.base.errors import ConfigError
+from repro.base.files import replace_file
 from repro.base.settings import choose
 from repro.commands.cluster import Launch, Wave, submit, with_launch
 from repro.commands.empirical import cores
@@ -332,7 +333,7 @@ def laws(
     if output is None:
         say(text)
     else:
-        output.write_text(text, encoding="utf-8")
+        replace_file(output, text.encode())
 
 
 def claim_row(record: Record) -> dict[str, Any]:

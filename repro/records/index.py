@@ -105,8 +105,11 @@ def _read(path: Path) -> tuple[dict[tuple[str, str], IndexLine], int]:
         return {}, 0
     pairs = [text.partition(b" ") for text in raw.splitlines()]
     whole = [body for check, _, body in pairs if check == b"%08x" % zlib.crc32(body)]
-    lines = json.loads(b"[" + b",".join(whole) + b"]")
-    return {(one[0], one[3][0]): IndexLine._make(one) for one in lines}, len(pairs)
+    try:
+        lines = [IndexLine._make(one) for one in json.loads(b"[" + b",".join(whole) + b"]")]
+        return {(one.room, Head._make(one.head).run_id): one for one in lines}, len(pairs)
+    except (ValueError, TypeError):  # of another version: every run is read
+        return {}, len(pairs)
 
 
 def _text(line: IndexLine) -> bytes:

@@ -6,7 +6,7 @@ results/studies.json                       the lists of the studies that are pub
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -80,6 +80,10 @@ class StudyLists:
         found = (_read(path) for path in sorted(self._folder.glob("*.json")))
         return {name: runs for name, runs in found if runs is not None}
 
+    def verify(self) -> list[str]:
+        """Return one line for every file of a list that is damaged."""
+        return [_damage(path) for path in sorted(self._folder.glob("*.json")) if _whole(path) is None]
+
     def put(self, study: str, found: RunList) -> None:
         """Write the list of a study's runs in place of the one before; what was computed from its runs stays."""
         self._path(study).parent.mkdir(parents=True, exist_ok=True)
@@ -106,14 +110,23 @@ class StudyLists:
 
 def _read(path: Path) -> tuple[str, RunList | None]:
     """Return the name and the list of a study; no list if the file is damaged, which is named."""
-    try:
+    if (found := _whole(path)) is not None:
+        return found
+    name_damage(_damage(path))
+    return "", None
+
+
+def _whole(path: Path) -> tuple[str, RunList] | None:
+    """Return the name and the list of a study; None if the file is damaged."""
+    with suppress(OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError, OverflowError):
         found = json.loads(read_bytes(str(path)))
         if found.pop("digest") == digest(found):
             return str(found["study"]), RunList.read(found)
-    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        pass
-    name_damage(f"studies/{path.name}: damaged; the next run of the study lists its runs anew")
-    return "", None
+    return None
+
+
+def _damage(path: Path) -> str:
+    return f"studies/{path.name}: damaged; the next run of the study lists its runs anew"
 
 
 def published_lists(folder: Path) -> dict[str, RunList]:
@@ -127,7 +140,7 @@ def published_lists(folder: Path) -> dict[str, RunList]:
         return {}
     try:
         return {str(name): RunList.read(found) for name, found in json.loads(path.read_text(encoding="utf-8")).items()}
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise IntegrityError(f"{path.name}: unreadable; restore it from version control") from error
 
 

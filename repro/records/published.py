@@ -150,6 +150,10 @@ def _opened(path: Path, data: bytes) -> Any:
     lacking = [one for one in (*HEAD, "identity", "sha256") if one not in file.schema_arrow.names]
     if lacking:
         raise IntegrityError(f"{path.name}: no published study, it has no column {', '.join(lacking)}")
+    for name in ("run_id", "kind"):
+        kind = file.schema_arrow.field(name).type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)):
+            raise IntegrityError(f"{path.name}: no published study, its column {name} is of type {kind}, not text")
     return file
 
 

@@ -18,6 +18,7 @@ named once, moved to `damaged/` and counts as absent, so that its run is compute
 """
 
 import json
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -50,6 +51,7 @@ Reading = Callable[[str], Record | None]  # of the folder of a room, such as `ru
 SHARED = "cells"  # the store within a store
 MARK = ".repro-store"
 MARKED = b"A store of the command `repro`: what it wrote here it may tidy up.\n"
+ROOMS = ("runs", "evaluations", "models", "checkpoints", "claims", "studies")  # folders of a store
 MARKERS = (f"runs/*/{RESULT}", f"evaluations/*/{RESULT}", f"models/*/{FACTS}")
 
 
@@ -74,15 +76,19 @@ class Store:
         It leaves nothing: what is refused later, such as a setting, has made no store.
         """
         root = self.root.absolute()
-        try:
-            nearest = next((place for place in (root, *root.parents) if _is_there(place)), root)
-            probe = nearest / f".probe.{process_tag()}"
-            probe.write_bytes(b"")  # on a full disk too: what is finished is found there still
-            probe.unlink()
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            message = f"store = {str(self.root)!r}: cannot be written ({reason}); choose another with --store"
-            raise ConfigError(message) from error
+        for place in (root, *(root / room for room in ROOMS)):
+            try:
+                if place != root and not _is_there(place):
+                    continue
+                nearest = next((one for one in (place, *place.parents) if _is_there(one)), place)
+                probe = nearest / f".probe.{process_tag()}"
+                probe.write_bytes(b"")  # on a full disk too: what is finished is found there still
+                probe.unlink()
+            except OSError as error:
+                reason = error.strerror or type(error).__name__
+                where = "" if place == root else f"{place.name}/ "
+                message = f"store = {str(self.root)!r}: {where}cannot be written ({reason})"
+                raise ConfigError(f"{message}; choose another with --store") from error
 
     def _mark(self) -> None:
         if not (self.root / MARK).exists():
@@ -206,17 +212,32 @@ class Store:
         return self.leases.hold(name, wait=wait, deadline=deadline)
 
     def verify(self) -> list[str]:
-        """Return one line for every file that does not match its hash, and for every wrong identity."""
-        markers = sorted(path for place in MARKERS for path in self.root.glob(place))
-        found = [fault for marker in markers for fault in folder_faults(marker)]
+        """Return one line for every file that does not match its hash or cannot be read, and for a wrong identity."""
+        found, markers = self._closed(), sorted(path for place in MARKERS for path in self.root.glob(place))
+        found += [fault for marker in markers for fault in folder_faults(marker)]
+        found += self.lists.verify()
         found += table_faults(self.root, lambda identity: self._run(identity, self._readable))
         places = (f"runs/{path.parent.name}" for path in sorted(self.root.glob(f"runs/*/{RESULT}")))
         runs = [run for place in places if (run := self._readable(place))]
-        found += [fault for run in runs for fault in self._evaluation_faults(run)]
+        found += [fault for run in runs for fault in self.evaluation_faults(run)]
         found += [line for line, _ in two_weights(runs).values()]
         return found + [f"{SHARED}/{fault}" for one in self.within() for fault in one.verify()]
 
-    def _evaluation_faults(self, run: Record) -> list[str]:
+    def _closed(self) -> list[str]:
+        """Return one line for every room, and every folder of a room, that cannot be looked into."""
+        found = []
+        for room in ROOMS:
+            for place in [self.root / room, *_folders(self.root / room)]:
+                try:
+                    if _is_there(place):
+                        next(place.iterdir(), None)
+                except OSError as error:
+                    reason = error.strerror or type(error).__name__
+                    name = place.relative_to(self.root)
+                    found.append(f"{name}: cannot be read ({reason}); it must be a folder that you may read")
+        return found
+
+    def evaluation_faults(self, run: Record) -> list[str]:
         """Return one line for every evaluation of a run that is missing, or of another metric or other models."""
         place, faults = f"runs/{run.run_id}", []
         for metric, identity in _evaluations(run, self.root / place).items():
@@ -265,6 +286,13 @@ class Store:
         if record is None:
             raise IntegrityError(f"{folder.parent.name}/{folder.name}: what was written cannot be read back")
         return record
+
+
+def _folders(room: Path) -> list[Path]:
+    """Return the folders in a room; none where it cannot be read."""
+    with suppress(OSError), os.scandir(room) as entries:
+        return sorted(Path(one.path) for one in entries if one.is_dir())
+    return []
 
 
 def _is_there(path: Path) -> bool:

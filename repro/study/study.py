@@ -219,8 +219,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
     try:
         if not path.is_file():
             raise MissingDataError(f"recipe {path}: no such file; `repro study list` lists those there are")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise of_the_system(error) from error
     except (ValueError, RecursionError) as error:  # of TOML, of the encoding, a number of too many digits, nesting
-        raise ConfigError(f"recipe {path}: not readable as TOML ({str(error)[:200]})") from None
+        raise ConfigError(f"recipe {path}: not readable as TOML in UTF-8 ({str(error)[:200]})") from None

@@ -17,7 +17,9 @@ from repro.study.study import named_studies
 if TYPE_CHECKING:
     from figures.tables.records import Studies
 
-StoreOption = Annotated[Path, typer.Option("--store", envvar="REPRO_STORE", help="Folder of your own runs.")]
+StoreOption = Annotated[
+    Path, typer.Option("--store", envvar="REPRO_STORE", file_okay=False, help="Folder of your own runs.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that were not written by this command, too.")]
 DEFAULT_STORE = Path("runs")

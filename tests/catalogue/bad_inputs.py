@@ -126,7 +126,19 @@ COMMAND_LINES = [
     ),
     bad("CLI", "an original that is a path", f"{RUN} --original ../runs/x", 3, "no model of that name"),
     bad("CLI", "authors of a pack without a citation", "pack mine --creator Doe", 2, "given with --zenodo"),
-    bad("CLI", "a store to verify that is a file", "verify --store runs", 3, "no such folder", files={"runs": "x"}),
+    bad("CLI", "a store to verify that is a file", "verify --store runs", 2, "is a file", files={"runs": "x"}),
+    bad("CLI", "no figure", "figures|", 2, "names of figures"),
+    bad("CLI", "a study that is the folder itself", "study status .", 3, "no such file"),
+    bad("CLI", "a page that is a folder", "claims --write .", 2, "the name of a file"),
+    bad("CLI", "a rate that the search is to find", "study run digits --where lr=0.02", 2, "[search] finds the lr"),
+    bad("CLI", "a seed that is a switch", f"{GRID} --where seed=true", 2, "must fit a run", files=cells("seed = 1")),
+    bad(
+        "CLI",
+        "a prediction that is not finite",
+        "theory predict --d 100 --n 6 --n-forget 2 --m 2 --epochs 4 --pretrain-epochs 4 --batch-size 4 --set sigma_p=1e150",
+        2,
+        "mean field is not finite",
+    ),
     bad("CLI", "a folder of data that is not there", "doctor --data-root nowhere", 3, "missing: data"),
     bad("CLI", "a card without limits", "empirical plan digits --images-per-second inf", 2, "images_per_second = inf"),
 ]
@@ -138,6 +150,13 @@ RECIPES = [
         ("lists nested 2,000 deep", f"[[runs]]\nseed = {'[' * 2000}{']' * 2000}\n", ""),
         ("extending a path", "extends = '../x.toml'\n[[runs]]\nseed = 0\n", "in its folder"),
         ("an unknown rule in a list", "[[runs]]\nrule = ['sgd', 'smm-0.1']\n", "did you mean"),
+        ("an empty list in one of two groups", "[[runs]]\nseed = 0\n[[runs]]\nrule = []\n", "block 2, rule = []"),
+        ("extending a number", "extends = 0\n[[runs]]\nseed = 0\n", "extends = 0: must name"),
+        ("more parts than images of a batch", "[[runs]]\nbatch_parts = 100000\n", "batch_parts = 100000: must be in"),
+        ("10^8 subset models", "[[runs]]\nsubsets = 100000000\n", "subsets = 100000000: must be in [4, 10000]"),
+        ("expecting of an unknown label", "[[runs]]\nseed = 0\n[[expected]]\nwhere = {methud = 'x'}\n", "'method'"),
+        ("expecting of no run", "[[runs]]\nseed = 0\n[[expected]]\nwhere = {seed = '0'}\n", "of a run of this study"),
+        ("subset models in bf16", "[[runs]]\nportable = true\nsubset_precision = 'bf16'\n", "subset_precision = 'bf16'"),
     ]
 ] + [
     bad("recipe", "extending a file that is not there", GRID, 3, "no such file",
@@ -263,6 +282,9 @@ STORES = [
     )
 ] + [
     bad("store", "a pack that is cut", "list", 6, "damaged", files={"results/p.parquet": b"PAR1"}),
+    bad("store", "a room that is a file", "verify --store runs", 6, "damaged", files={"runs/runs": "x"}),
+    bad("store", "a room of models that is a file", GRID, 2, "models/ cannot be written", files=cells("seed = 0") | {"runs/models": "x"}),
+    bad("store", "lists of runs that are cut", "verify", 6, "damaged", files={"results/studies.json": "{"} | pack_file(lambda rows: None)),
     bad("store", "runs of another kind given as an index", f"{RUN} --difficulty index --forget-index {{made}}", 2, "imported index", files=run_folder()),
 ]  # fmt: skip
 

@@ -255,7 +255,7 @@ def test_every_process_begins_at_a_group_of_its_own_or_shares_the_runs_of_too_fe
     ("[[runs]]\nepochs = 'many'\n", "epochs = 'many': must be of type int"),
     ("[[cells]\n", "not readable as TOML"),
     ("[defaults]\n", "must name at least one run"),
-    ("cell = []\n", "unknown setting 'cell'"),
+    ("cell = []\n", "cell: is no key of a recipe.*known: name, .*runs"),
     ("only = { seed = 0 }\n[[runs]]\nseed = 0\n", "only: is no key of a recipe"),
     ("shard = '1/2'\n[[runs]]\nseed = 0\n", "shard: is no key of a recipe"),
     ("[[runs]]\nseed = 0\n[[blocks]]\nseed = 1\n", "blocks: is no key of a recipe"),

@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from repro.base.ending import Ending, Stopped
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 from repro.base.files import collect_damage, name_damage, process_tag
+from repro.commands.records import publish
 from repro.records import provenance
 from repro.records.columns import write_table
 from repro.records.folder import as_json, read_folder, write_folder
@@ -69,6 +72,34 @@ def test_the_numbers_and_arrays_of_its_evaluations_are_part_of_a_run_and_of_its_
         assert record.has_arrays()
         assert reader.verify() == []
     assert store.records("evaluation") == []
+
+
+def test_a_run_whose_numbers_are_gone_is_not_published(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tow = store.save_evaluation({"metric": "tow", "version": 1, "stages": []}, result={"tow": 0.9})
+    run = store.save("unlearn", CONFIG, result={"parents": {}}, evaluations={"tow": tow.run_id})
+    store.lists.put("mine", RunList((run.run_id,)))
+    publish("mine", store=store.root)
+    shutil.rmtree(store.root / "evaluations" / tow.run_id)
+    with pytest.raises(IntegrityError, match=f"{tow.run_id} of tow is missing"):
+        publish("mine", store=store.root)
+    (published,) = PublishedStudy(tmp_path / "results" / "mine.parquet").records()
+    assert published.result["tow"] == 0.9
+
+
+@pytest.mark.parametrize("column", ["run_id", "kind"])
+def test_a_pack_whose_ids_or_kinds_are_no_text_is_named(store: Store, tmp_path: Path, column: str) -> None:
+    save(store)
+    path = write_published(store.records(), tmp_path / "results" / "study.parquet")
+    table = pq.read_table(path)
+    for wrong in ([3], [["a"]]):
+        place = table.schema.get_field_index(column)
+        pq.write_table(table.set_column(place, column, pa.array(wrong)), path)
+        with collect_damage() as damaged:
+            assert PublishedStudy(path).heads() == PublishedStudy(path).records("unlearn") == []
+        assert [f"column {column} is of type" in line for line in damaged] == [True]
 
 
 def test_a_pack_without_arrays_says_that_there_are_none(store: Store, tmp_path: Path) -> None:
@@ -383,6 +414,18 @@ def test_a_store_that_cannot_be_written_is_refused_before_any_work(tmp_path: Pat
             Store(place).ensure_writable()
 
 
+def test_a_room_of_a_store_that_is_a_file_is_refused_before_any_work_and_found_by_verify(store: Store) -> None:
+    save(store)
+    store.ensure_writable()
+    for room in ("models", "studies"):
+        (store.root / room).write_text("")
+        with pytest.raises(ConfigError, match=f"{room}/ cannot be written"):
+            store.ensure_writable()
+        assert [line for line in store.verify() if line.startswith(f"{room}: cannot be read")]
+        (store.root / room).unlink()
+    assert store.verify() == []
+
+
 def test_asking_whether_a_store_can_be_written_makes_none(tmp_path: Path) -> None:
     Store(tmp_path / "new" / "runs").ensure_writable()
     assert list(tmp_path.iterdir()) == []
@@ -425,7 +468,7 @@ def test_a_damaged_list_of_runs_is_named_and_taken_for_none(store: Store) -> Non
     with collect_damage() as lines:
         assert store.lists.get("mine") is None
         assert store.lists.all() == {}
-    assert lines == [f"studies/{path.name}: damaged; the next run of the study lists its runs anew"]
+    assert lines == store.verify() == [f"studies/{path.name}: damaged; the next run of the study lists its runs anew"]
 
 
 def test_own_runs_come_before_committed_ones(store: Store, tmp_path: Path) -> None:
