@@ -120,7 +120,7 @@ def check_study(
 def _check_row(expected: Expected, records: list[Record], configs: list[dict[str, Any]]) -> CheckRow:
     matching = [record for record in records if expected.fits(record.result["labels"])]
     values = [record.result[expected.metric] for record in matching if record.result.get(expected.metric) is not None]
-    if matching and (not values or not all(isinstance(value, int | float) for value in values)):
+    if not all(isinstance(value, int | float) for value in values):
         numbers = sorted({name for one in matching for name, value in one.result.items() if isinstance(value, float)})
         choose("expected.metric", expected.metric, numbers)
     source = ", ".join(sorted({record.source for record in matching}))

@@ -73,11 +73,11 @@ class Recipe:
             raise reject("shard", self.shard, "i/n with 1 <= i <= n <= 100000, such as 1/4 for the first quarter")
         for name in self.guessed:
             choose("guessed", name, SETTINGS)
-        for place, block in enumerate(self.blocks):
-            for name, values in _axes({**self.defaults, **block}):
-                if not values:
-                    raise reject(f"block {place + 1}, {name}", [], "a value, or a list of at least one")
-        counts = [math.prod(len(values) for _, values in _axes({**self.defaults, **block})) for block in self.blocks]
+        axes = [_axes({**self.defaults, **block}) for block in self.blocks]
+        for place, block in enumerate(axes):
+            for name in (name for name, values in block if not values):
+                raise reject(f"block {place + 1}, {name}", [], "a value, or a list of at least one")
+        counts = [math.prod(len(values) for _, values in block) for block in axes]
         if sum(counts) > MOST_RUNS:  # a millisecond each to plan
             raise reject("runs", sum(counts), f"at most {MOST_RUNS} in a recipe", "split it into several")
 
@@ -201,7 +201,7 @@ def load_recipe(path: str | Path) -> Recipe:
     """
     path = recipe_file(path)
     content = {"name": path.stem, **_read(path)}
-    for name in content.keys() - {*KEYS}:
+    for name in (name for name in content if name not in KEYS):
         raise ConfigError(
             f"recipe {path}: {name}: is no key of a recipe; known: {', '.join(KEYS)}{nearest(name, KEYS)}; a recipe "
             "lists its runs as [[runs]], --where selects some"
@@ -241,7 +241,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ConfigError(f"recipe {path}: extends = {name!r}: must name another recipe file in its folder")
     base = {key: value for key, value in _read(path.with_name(name), (*above, path)).items() if key in INHERITED}
     tables = {}
-    for table in {"defaults", "search"} & {*base, *content}:
+    for table in (name for name in ("defaults", "search") if name in base or name in content):
         parts = (base.get(table, {}), content.get(table, {}))
         if not all(isinstance(part, Mapping) for part in parts):
             raise ConfigError(f"recipe {path}: {table}: must be a table of settings")

@@ -119,8 +119,8 @@ def twice_trained(studies: Studies) -> str:
         "runs that judges a claim mixes the two, and no noise floor is pooled across them. A sweep over alpha that "
         "mixes both has no vote. The sweep over the mask's cutoff mixes them too. On the easiest and the middle images "
         "NegGrad after SGD has been run again with the second set. On the hardest this is still to be done: it needs a "
-        "processor with AVX-512 and bf16, as computed that set. [The studies](docs/studies.md) lists all such models, "
-        "also those of the runs that choose rates, and the settings that stand on both."
+        "processor with AVX-512 and bf16, like the one that computed that set. [The studies](docs/studies.md) lists "
+        "all such models, also those of the runs that choose rates, and the settings that stand on both."
     )
 
 

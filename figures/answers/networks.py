@@ -1,6 +1,6 @@
 """The paper's claims on networks: which effect judges each one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -50,28 +50,27 @@ def runs_of(studies: Studies, names: Iterable[str]) -> Table:
     return pd.concat(filled, ignore_index=True).drop_duplicates("run_id") if filled else parts[0]
 
 
-def not_run(studies: Studies, name: str, what: str) -> list[str]:
-    """Return a sentence on what a study would show, if it has not been run."""
-    return [] if studies.of(name).all else [f"{what} have not been run: recipes/{name}.toml."]
+def not_run(studies: Studies, names: Mapping[str, str], what: str) -> list[str]:
+    """Return a sentence for each study that has not been run: `what` it would show, filled in by its entry."""
+    lacking = {name: one for name, one in names.items() if not studies.of(name).all}
+    return [f"{what.format(one)} have not been run: recipes/{name}.toml." for name, one in lacking.items()]
 
 
 def no_random_sets(studies: Studies) -> list[str]:
     """Return a sentence for each pretraining rule after which random forget sets have not been run."""
-    what = "Random forget sets, as the paper has them on CIFAR-10, after {} pretraining"
-    return [line for name, rule in RANDOM.items() for line in not_run(studies, name, what.format(rule))]
+    return not_run(studies, RANDOM, "Random forget sets, as the paper has them on CIFAR-10, after {} pretraining")
 
 
 def finer_rates(studies: Studies) -> list[str]:
     """Return what `rates_chosen_again` says of the studies with finer rates, and which of them have not been run."""
-    missing = [line for name, rule in RATES.items()
-               for line in not_run(studies, name, f"Finer rates after {rule} pretraining")]  # fmt: skip
+    missing = not_run(studies, RATES, "Finer rates after {} pretraining")
     return [*rates_chosen_again(runs_of(studies, RATES)), *missing]
 
 
 def no_variants(studies: Studies) -> list[str]:
     """Return a sentence for each forget set on which the variants of the released code have not been run."""
-    what = "The variants of the released code on {}"
-    return [line for name, one in VARIANTS.items() for line in not_run(studies, name, what.format(SETS[one]))]
+    names = {name: SETS[forget_set] for name, forget_set in VARIANTS.items()}
+    return not_run(studies, names, "The variants of the released code on {}")
 
 
 def judged_sets(runs: Table) -> list[str]:

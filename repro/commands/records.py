@@ -119,7 +119,7 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def verify(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
     """Compare every stored file with its recorded hash, in your store and in the published studies."""
-    if store.is_file() or (store != DEFAULT_STORE and not store.is_dir()):  # of the default one nobody said that it is
+    if store != DEFAULT_STORE and not store.is_dir():  # of the default one nobody said that it is there
         raise MissingDataError(f"store = {str(store)!r}: no such folder; name the folder of your runs")
     problems = [problem for reader in readers(Store(store)) for problem in reader.verify()]
     for folder in dict.fromkeys(path.parent for path in published_files()):
@@ -151,11 +151,12 @@ def publish(
     if creator and not zenodo:
         raise reject("creator", ", ".join(creator), "given with --zenodo", "it is for the citation alone")
     study = load_study(name)
-    listed = study.own_runs(Store(store))
-    records = Store(store).records(ids=set(listed.ids))
+    home = Store(store)
+    listed = study.own_runs(home)
+    records = home.records(ids=set(listed.ids))
     if not records:
         raise MissingDataError(f"study = {name[:200]!r}: no runs in {store}; {study.command}")
-    if faults := [fault for one in records for fault in Store(store).evaluation_faults(one)]:
+    if faults := [fault for one in records for fault in home.evaluation_faults(one)]:
         more = f", and {len(faults) - 1} more: `repro records verify`" if len(faults) > 1 else ""
         raise IntegrityError(f"{faults[0]}{more}")
     whole = with_published(path, records, arrays=arrays)

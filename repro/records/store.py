@@ -51,7 +51,7 @@ Reading = Callable[[str], Record | None]  # of the folder of a room, such as `ru
 SHARED = "cells"  # the store within a store
 MARK = ".repro-store"
 MARKED = b"A store of the command `repro`: what it wrote here it may tidy up.\n"
-ROOMS = ("runs", "evaluations", "models", "checkpoints", "claims", "studies")  # folders of a store
+FOLDERS = (*index.ROOMS, "models", "checkpoints", "claims", "studies")
 MARKERS = (f"runs/*/{RESULT}", f"evaluations/*/{RESULT}", f"models/*/{FACTS}")
 
 
@@ -75,20 +75,18 @@ class Store:
 
         It leaves nothing: what is refused later, such as a setting, has made no store.
         """
-        root = self.root.absolute()
-        for place in (root, *(root / room for room in ROOMS)):
-            try:
-                if place != root and not _is_there(place):
-                    continue
-                nearest = next((one for one in (place, *place.parents) if _is_there(one)), place)
-                probe = nearest / f".probe.{process_tag()}"
+        root = place = self.root.absolute()
+        try:
+            there = [one for one in (root / name for name in FOLDERS) if _is_there(one)]
+            for place in (next((one for one in (root, *root.parents) if _is_there(one)), root), *there):
+                probe = place / f".probe.{process_tag()}"
                 probe.write_bytes(b"")  # on a full disk too: what is finished is found there still
                 probe.unlink()
-            except OSError as error:
-                reason = error.strerror or type(error).__name__
-                where = "" if place == root else f"{place.name}/ "
-                message = f"store = {str(self.root)!r}: {where}cannot be written ({reason})"
-                raise ConfigError(f"{message}; choose another with --store") from error
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            where = f"{place.name}/ " if place.parent == root else ""
+            message = f"store = {str(self.root)!r}: {where}cannot be written ({reason}); choose another with --store"
+            raise ConfigError(message) from error
 
     def _mark(self) -> None:
         if not (self.root / MARK).exists():
@@ -224,9 +222,9 @@ class Store:
         return found + [f"{SHARED}/{fault}" for one in self.within() for fault in one.verify()]
 
     def _closed(self) -> list[str]:
-        """Return one line for every room, and every folder of a room, that cannot be looked into."""
+        """Return one line for every folder of the store, and every folder in one, that cannot be looked into."""
         found = []
-        for room in ROOMS:
+        for room in FOLDERS:
             for place in [self.root / room, *_folders(self.root / room)]:
                 try:
                     if _is_there(place):

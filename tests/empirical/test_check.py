@@ -123,6 +123,23 @@ def test_a_published_study_has_the_runs_that_its_recipe_names(name: str, finishe
     assert set(found.search) <= set(published.search), "a rate that nobody would try today may have been tried"
 
 
+def test_an_expected_metric_that_is_no_number_is_refused_and_one_that_nobody_measured_is_not_met(
+    store: Store, tmp_path: Path
+) -> None:
+    path = tmp_path / "tiny.toml"
+    path.write_text(STUDY)
+    run_grid(load_recipe(path).select(["seed=0"]), store, runtime=CPU)
+
+    def check(metric: str) -> Any:
+        path.write_text(STUDY.replace('metric = "tow"', f'metric = "{metric}"'))
+        return CliRunner().invoke(app, ["check", str(path), "--store", str(store.root), "--json"])
+
+    assert "expected.metric = 'data_digest'" in str(check("data_digest").exception)
+    later = check("hessian_top")
+    assert [row["passes"] for row in json.loads(later.stdout)] == [False]
+    assert later.exit_code != 0
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_published_study_has_the_numbers_that_its_recipe_expects(name: str) -> None:
     """So that `repro study check` tells somebody who runs it anew whether the numbers are the published ones."""
