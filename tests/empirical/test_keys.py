@@ -246,7 +246,7 @@ def test_without_the_data_records_are_found_by_the_rest_and_their_data_are_named
 def test_weights_that_are_gone_are_trained_again_only_when_asked(small: Small, store: Store) -> None:
     record = run(small(rule="sam-0.1"), store, CPU)
     shutil.rmtree(store.root / "models" / record.result["parents"]["unlearn"])
-    with pytest.raises(MissingDataError, match=r"weights of 1 of 1 runs are gone.* 2 passes .* --retrain"):
+    with pytest.raises(MissingDataError, match=r"weights of 1 models of 1 runs are gone.* 2 passes .* --retrain"):
         measure_runs([record], ["hessian"], store, CPU)
     (measured,) = measure_runs([record], ["hessian"], store, CPU, retrain=True)
     assert measured.run_id == record.run_id

@@ -83,7 +83,7 @@ def test_metrics_are_added_to_a_study_from_the_weights_it_kept(tmp_path: Path) -
     assert "freed 0.2 MB of 2 models" in repro(tmp_path, "models", "prune").stdout
     refused = repro(tmp_path, "empirical", "evaluate", "small.toml", "--metrics", "features")
     assert refused.returncode == 3
-    assert "weights of 2 of 2 runs are gone" in refused.stderr
+    assert "weights of 2 models of 2 runs are gone" in refused.stderr
     assert "3 passes" in refused.stderr
     one = ["empirical", "evaluate", records[0].run_id[:8], "--metrics", "features", "--retrain", "--json"]
     result = json.loads(repro(tmp_path, *one).stdout)
