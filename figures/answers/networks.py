@@ -64,7 +64,7 @@ def no_random_sets(studies: Studies) -> list[str]:
 def finer_rates(studies: Studies) -> list[str]:
     """Return what `rates_chosen_again` says of the studies with finer rates, and which of them have not been run."""
     missing = not_run(studies, RATES, "Finer rates after {} pretraining")
-    return [*rates_chosen_again(runs_of(studies, RATES)), *missing]
+    return [*rates_chosen_again(runs_of(studies, RATES), main_runs(studies)), *missing]
 
 
 def no_variants(studies: Studies) -> list[str]:

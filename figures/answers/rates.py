@@ -9,8 +9,13 @@ from repro.statistics.effects import Table, combine_seeds, paired_effects, pool
 EFFECT = ["setting", "forget_set"]
 
 
-def rates_chosen_again(runs: Table) -> list[str]:
-    """Return a sentence for each setting and forget set: what SAM and ASAM gain at rates chosen on other seeds."""
+def rates_chosen_again(runs: Table, first: Table | None = None) -> list[str]:
+    """Return a sentence for each setting and forget set: what SAM and ASAM gain at rates chosen on other seeds.
+
+    Args:
+        runs: rows of `figures.answers.runs.run_table`, with several rates for each rule.
+        first: the same of the study behind the answer; then what SAM and ASAM gain at its rates is said too.
+    """
     gains = gains_by_choosing_seed(runs)
     if gains.empty:
         return []
@@ -18,12 +23,35 @@ def rates_chosen_again(runs: Table) -> list[str]:
     for forget_set in (name for name in SETS if name in set(gains["forget_set"])):
         for setting, rows in gains[gains["forget_set"] == forget_set].groupby("setting"):
             own, other = by_seed(rows["own"], " ToW"), by_seed(rows["gain"], " ToW", by="choosing seed")
+            before = pd.Series() if first is None else gains_at_rates_of(first, runs, setting, forget_set)
+            at_first = f"{by_seed(before, ' ToW')} at the rates behind the answer, " if len(before) else ""
             said.append(
                 f"With finer rates, on the {len(rows)} seeds and the half of the images that only choose rates, "
-                f"{setting} on {SETS[forget_set]}: SAM and ASAM gain {own} at each seed's own best rate, and {other} "
-                "at a rate chosen on another seed."
+                f"{setting} on {SETS[forget_set]}: SAM and ASAM gain {at_first}{own} at each seed's own best rate, and "
+                f"{other} at a rate chosen on another seed."
             )
     return said
+
+
+def gains_at_rates_of(first: Table, runs: Table, setting: str, forget_set: str) -> pd.Series:
+    """Return what SAM and ASAM gain on SGD in `runs`, by seed, where each rule has the rate of most runs of `first`.
+
+    Args:
+        first, runs: rows of `figures.answers.runs.run_table`.
+        setting, forget_set: which rows of both are meant.
+
+    Returns:
+        The mean of ToW by `SAM` minus ToW by SGD; seeds that lack one of these runs are left out.
+    """
+    used, tried = (table[(table["setting"] == setting) & (table["forget_set"] == forget_set)] if len(table) else table
+                   for table in (first, runs))  # fmt: skip
+    if used.empty or "lr" not in used:
+        return pd.Series()
+    rates = used.groupby("rule")["lr"].agg(lambda lr: lr.mode().iloc[0]).filter(["sgd", *SAM])
+    tow = tried[tried["lr"] == tried["rule"].map(rates)].pivot_table("tow", "seed", "rule").dropna()
+    if "sgd" not in tow or len(tow.columns) < 2:
+        return pd.Series()
+    return tow.drop(columns="sgd").mean(axis=1) - tow["sgd"]
 
 
 def gains_by_choosing_seed(runs: Table) -> Table:

@@ -88,8 +88,8 @@ def _display(data: Table, name: str, stated: dict[tuple[Any, ...], dict[str, Any
     return marks.table(texts, rows, rates, by="candidate")
 
 
-@figure("fig-rates", place=345, shows="ToW against the learning rate, seed by seed", studies=("cifar10-rates",),
-        claims=("1a",))  # fmt: skip
+@figure("fig-rates", place=345, shows="ToW against the learning rate, seed by seed",
+        studies=("cifar10-rates", "cifar10-rates-asam"), claims=("1a",))  # fmt: skip
 def tow_over_rates(records: Records, theme: Theme) -> Drawing:
     """Draw NegGrad's ToW against the learning rate: a thin line per seed, a thick one for the mean of each rule."""
     runs, table = study_table(records, having="tow", shown=("lr",))

@@ -167,6 +167,23 @@ def test_rates_are_chosen_on_one_seed_and_read_on_the_others(run: Run, records_o
     assert not rates_chosen_again(table[table["lr"] == 0.02]), "one rate is no choice"
 
 
+def test_what_sam_gains_at_the_rates_of_the_study_stands_beside_what_it_gains_at_finer_ones(
+    run: Run, records_of: Of
+) -> None:
+    """SGD is .2 worse than ASAM at the rate that the study has for it, and as good at the rate between."""
+    tow = {("sgd", 0.01): 0.7, ("sgd", 0.02): 0.9, ("asam-1.0", 0.02): 0.6, ("asam-1.0", 0.04): 0.9}
+    finer, main = (run_table(records_of([
+        run(rule=rule, lr=lr, seed=seed, difficulty="high", number={"tow": value, "original_tow": 0.4}
+            | accuracies("original_", seed) | accuracies("retrained_", seed) | accuracies("", seed))
+        for (rule, lr), value in tow.items() if (rule, lr) in rates for seed in range(3)
+    ])) for rates in (tow, [("sgd", 0.01), ("asam-1.0", 0.04)]))  # fmt: skip
+    (said,) = rates_chosen_again(finer, main)
+    (alone,) = rates_chosen_again(finer, main.assign(setting="another"))
+    at_first = "+0.200 ToW [+0.200 to +0.200 by seed] at the rates behind the answer, "
+    assert said.replace(at_first, "", 1) == alone != said
+    assert "gain +0.000 ToW" in alone
+
+
 def test_finer_rates_are_said_after_each_pretraining_and_named_where_not_run(
     study: Callable[..., list[Record]], put: Callable[[str, list[Record]], Studies]
 ) -> None:
